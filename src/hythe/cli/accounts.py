@@ -23,6 +23,7 @@ def add_accounts(verbs: Any, with_hub: WithHub) -> None:
     block: ArgumentParser = verbs.add_parser(
         "block-user", help="end every session, token and build of an account; it keeps what it has"
     )
+    block.add_argument("--reason", default="", metavar="TEXT", help="why; the audit log has it")
     block.set_defaults(handler=lambda arguments: _block(arguments, with_hub))
     unblock: ArgumentParser = verbs.add_parser("unblock-user", help="let a blocked account sign in again")
     unblock.set_defaults(handler=lambda arguments: _unblock(arguments, with_hub))
@@ -59,7 +60,7 @@ def _block(arguments: Namespace, with_hub: WithHub) -> int:
     from hythe.hub.actor import HubActor
 
     async def block(hub: "HubServices") -> None:
-        await hub.administration.block(HubActor.operator(), arguments.name)
+        await hub.administration.block(HubActor.operator(), arguments.name, arguments.reason)
 
     with_hub(arguments, block)
     print(f"blocked {arguments.name}: its sessions, tokens and builds have ended")

@@ -8,7 +8,7 @@ import msgspec
 from hythe.database import Database, Session
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
-from hythe.hub.accounts.namespaces import could_be_name
+from hythe.hub.accounts.namespaces import AccountKind, could_be_name
 from hythe.hub.accounts.user import User
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
@@ -38,17 +38,20 @@ class AccountService:
         self._access = access
         self._clock = clock
 
-    async def find(self, actor: HubActor, beginning: str, paging: Paging) -> Page[Account]:
+    async def find(
+        self, actor: HubActor, beginning: str, paging: Paging, kind: AccountKind | None = None
+    ) -> Page[Account]:
         """Return the accounts whose name begins so or, if there is an ``@`` in it, whose e-mail address does.
 
-        Raises Invalid.
+        ``kind``: only users, or only organizations, whose name begins so. Raises Invalid.
         """
         await self._access.require_hub(actor, HubAction.VIEW_USERS)
         beginning = beginning.strip().lower()
         if len(beginning) > MAX_BEGINNING or "\0" in beginning:
             raise Invalid({"q": f"must have at most {MAX_BEGINNING} characters"})
         async with self._database.reading() as session:
-            return await store.beginning_with(session, beginning, paging, by_email="@" in beginning)
+            by_email = "@" in beginning and kind is None
+            return await store.beginning_with(session, beginning, paging, by_email=by_email, kind=kind)
 
     async def get(self, actor: HubActor, name: str) -> Account:
         """Return an account. Raises NotFound."""

@@ -10,8 +10,11 @@ from hythe.hub.accounts.accounts import AccountService
 from hythe.hub.accounts.storage import StorageService
 from hythe.hub.administration.abuse_reports import AbuseReports
 from hythe.hub.administration.administrator_access import AdministratorAccess
+from hythe.hub.administration.all_repositories import AllRepositories
 from hythe.hub.administration.blocked_digests import BlockedDigests
 from hythe.hub.administration.blocked_names import BlockedNames
+from hythe.hub.administration.garbage import GarbageService
+from hythe.hub.administration.overview import OverviewService
 from hythe.hub.administration.settings_in_force import SettingsService
 from hythe.hub.administration.takedowns import TakedownService
 from hythe.hub.renaming.transfers import TransferService
@@ -23,6 +26,8 @@ from hythe.settings import Settings
 class Administration:
     """All of them, except what is done to accounts (``UserAdministration``)."""
 
+    overview: OverviewService
+    repositories: AllRepositories
     access: AdministratorAccess
     takedowns: TakedownService
     reports: AbuseReports
@@ -30,6 +35,7 @@ class Administration:
     blocked_digests: BlockedDigests
     accounts: AccountService
     storage: StorageService
+    garbage: GarbageService
     settings: SettingsService
 
 
@@ -44,6 +50,8 @@ def make_administration(
     """Return the services of administrators."""
     takedowns = TakedownService(database, access, registry.repositories, transfers, clock)
     return Administration(
+        OverviewService(database, access, clock),
+        AllRepositories(database, access),
         AdministratorAccess(database, access, clock),
         takedowns,
         AbuseReports(database, access, takedowns, clock),
@@ -51,5 +59,6 @@ def make_administration(
         BlockedDigests(database, access, registry, clock),
         AccountService(database, access, clock),
         StorageService(database, access),
+        GarbageService(database, access, registry.garbage, clock),
         SettingsService(access, settings),
     )

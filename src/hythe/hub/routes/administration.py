@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.accounts.accounts import MAX_BEGINNING, RolesChange
+from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.administration.blocked_digests import BlockingResult, NewBlockedDigest
 from hythe.hub.administration.blocked_names import NewBlockedName
 from hythe.hub.administration.settings_in_force import SettingInForce
@@ -16,13 +17,18 @@ from hythe.hub.service import HubServices
 from hythe.hub.sql.accounts import Account
 from hythe.hub.sql.blocked_digests import BlockedDigest
 from hythe.hub.sql.blocked_names import BlockedName
+from hythe.hub.sql.overview import HubOverview
 from hythe.hub.sql.storage import StorageReport
 
 
 class AccountsQuery(PageQuery, frozen=True):
-    """The beginning of the names (with ``@``: e-mail addresses), and the requested page."""
+    """The beginning of the names (with ``@``: e-mail addresses), and the requested page.
+
+    ``kind``: only users, or only organizations, by their names.
+    """
 
     q: Annotated[str, Meta(max_length=MAX_BEGINNING)] = ""
+    kind: AccountKind | None = None
 
 
 class BlockedNameList(msgspec.Struct, frozen=True):
@@ -37,8 +43,13 @@ class SettingsInForce(msgspec.Struct, frozen=True):
     items: tuple[SettingInForce, ...]
 
 
+async def _overview(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> HubOverview:
+    return await hub.hub_administration.overview.get(call.actor)
+
+
 async def _accounts(hub: HubServices, call: ApiRequest[Nothing, AccountsQuery]) -> PageReply[Account]:
-    page = await hub.hub_administration.accounts.find(call.actor, call.query.q, call.query.paging())
+    query = call.query
+    page = await hub.hub_administration.accounts.find(call.actor, query.q, query.paging(), query.kind)
     return page_reply(page, page.items)
 
 
@@ -86,6 +97,14 @@ async def _settings(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Set
 _DONE = HTTPStatus.NO_CONTENT
 
 ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/v1/admin/overview",
+        "Get the numbers of accounts, repositories, reports and messages (administrators only)",
+        _overview,
+        reply=HubOverview,
+        action=HubAction.VIEW_OVERVIEW,
+    ),
     Endpoint(
         "GET",
         "/api/v1/admin/accounts",

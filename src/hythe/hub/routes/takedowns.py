@@ -8,12 +8,20 @@ from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.administration.administrator_access import OpenedRepository
+from hythe.hub.administration.all_repositories import MAX_BEGINNING
 from hythe.hub.administration.takedowns import TakedownReason
 from hythe.hub.renaming.transfers import NewTransfer, RepositoryTransfer
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.routes.repositories import repository_path
 from hythe.hub.service import HubServices
+from hythe.hub.sql.all_repositories import AdministeredRepository
 from hythe.hub.sql.takedowns import TakenDown
+
+
+class RepositoriesQuery(PageQuery, frozen=True):
+    """The beginning of the names (NAMESPACE/NAME), and the requested page."""
+
+    q: Annotated[str, Meta(max_length=MAX_BEGINNING)] = ""
 
 
 class OpeningReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,6 +34,15 @@ class OfficialFlag(msgspec.Struct, frozen=True):
     """Whether a repository is official."""
 
     official: bool
+
+
+async def _find(hub: HubServices, call: ApiRequest[Nothing, RepositoriesQuery]) -> PageReply[AdministeredRepository]:
+    page = await hub.hub_administration.repositories.find(call.actor, call.query.q, call.query.paging())
+    return page_reply(page, page.items)
+
+
+async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> AdministeredRepository:
+    return await hub.hub_administration.repositories.get(call.actor, repository_path(call))
 
 
 async def _open(hub: HubServices, call: ApiRequest[OpeningReason, Nothing]) -> OpenedRepository:
@@ -66,6 +83,23 @@ _REPOSITORY = "/api/v1/admin/repositories/{namespace}/{name:path}"
 _DONE = HTTPStatus.NO_CONTENT
 
 ENDPOINTS = (
+    Endpoint(
+        "GET",
+        "/api/v1/admin/repositories",
+        "Find any repository by the beginning of its name (administrators only)",
+        _find,
+        query=RepositoriesQuery,
+        reply=PageReply[AdministeredRepository],
+        action=HubAction.VIEW_ALL_REPOSITORIES,
+    ),
+    Endpoint(
+        "GET",
+        _REPOSITORY,
+        "Get the state of any repository (administrators only)",
+        _get,
+        reply=AdministeredRepository,
+        action=HubAction.VIEW_ALL_REPOSITORIES,
+    ),
     Endpoint(
         "GET",
         "/api/v1/admin/taken-down",

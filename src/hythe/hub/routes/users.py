@@ -2,13 +2,15 @@
 
 from datetime import datetime
 from http import HTTPStatus
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.accounts.user import User, Visibility
-from hythe.hub.accounts.user_administration import DeletedAccount
+from hythe.hub.accounts.user_administration import MAX_BLOCK_REASON, DeletedAccount
 from hythe.hub.accounts.users import NewUser, PlanChange, UserChange
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
@@ -47,6 +49,12 @@ class DeletionQuery(msgspec.Struct, frozen=True):
     """``confirm`` must be the name of the account."""
 
     confirm: str = ""
+
+
+class BlockReason(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why an account is blocked; the audit log has it."""
+
+    reason: Annotated[str, Meta(max_length=MAX_BLOCK_REASON)] = ""
 
 
 class PasswordChange(msgspec.Struct, frozen=True):
@@ -114,8 +122,8 @@ async def _set_plan(hub: HubServices, call: ApiRequest[PlanChange, Nothing]) -> 
     return _own(await hub.users.set_plan(call.actor, call.path["username"], call.body))
 
 
-async def _block(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserReply:
-    return _own(await hub.administration.block(call.actor, call.path["username"]))
+async def _block(hub: HubServices, call: ApiRequest[BlockReason, Nothing]) -> UserReply:
+    return _own(await hub.administration.block(call.actor, call.path["username"], call.body.reason))
 
 
 async def _unblock(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserReply:
@@ -215,6 +223,7 @@ ENDPOINTS = (
         "/api/v1/users/{username}/block",
         "Block an account (administrators only)",
         _block,
+        body=BlockReason,
         reply=UserReply,
         action=HubAction.BLOCK_USER,
     ),

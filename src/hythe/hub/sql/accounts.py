@@ -1,6 +1,5 @@
 """All accounts of the hub in the database, for administrators: users and organizations."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +33,9 @@ def _between(column: Any) -> tuple[Any, Any]:
 
 BY_NAME = SortedList(select(*_COLUMNS), users.c.name, where=_between(users.c.name))
 BY_EMAIL = SortedList(select(*_COLUMNS), users.c.email, where=_between(users.c.email))
+OF_KIND = SortedList(
+    select(*_COLUMNS), users.c.name, where=(users.c.kind == bindparam("wanted_kind"), *_between(users.c.name))
+)
 _NAMED = select(*_COLUMNS).where(
     users.c.name == bindparam("name", type_=users.c.name.type), users.c.deleted_at.is_(None)
 )
@@ -53,11 +55,16 @@ class Account(msgspec.Struct, frozen=True):
     blocked: bool
 
 
-async def beginning_with(session: Session, beginning: str, paging: Paging, *, by_email: bool) -> Page[Account]:
-    """Return a page of the accounts whose name or e-mail address begins so."""
+async def beginning_with(
+    session: Session, beginning: str, paging: Paging, *, by_email: bool, kind: AccountKind | None = None
+) -> Page[Account]:
+    """Return a page of the accounts whose name or e-mail address begins so; ``kind``: only such accounts, by name."""
     # Names and addresses are in ASCII, and compared by bytes.
-    parameters: Mapping[str, Any] = {"first": beginning, "end": beginning + "\x7f"}
+    parameters: dict[str, Any] = {"first": beginning, "end": beginning + "\x7f"}
     chosen = BY_EMAIL if by_email else BY_NAME
+    if kind is not None:
+        chosen = OF_KIND
+        parameters["wanted_kind"] = kind.value
     found = await chosen.slice(session, paging, parameters)
     items = tuple(map(_account, found.rows))
     return page_of(found, items, await chosen.total(session, parameters), paging)
