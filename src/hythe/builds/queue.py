@@ -14,8 +14,9 @@ import contextlib
 import hashlib
 import heapq
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 
 import msgspec
 
@@ -67,6 +68,11 @@ class BuildQueue:
         self._listeners = listeners
         self._arrivals: set[asyncio.Event] = set()
         self.is_closed = False
+
+    @property
+    def policy(self) -> QueuePolicy:
+        """The settings of the queue."""
+        return self._policy
 
     def apply(self, policy: QueuePolicy) -> None:
         """Take over a changed policy."""
@@ -145,6 +151,8 @@ class BuildQueue:
     async def _claim(self, worker: str) -> ClaimedBuild | None:
         async with self._database.reading() as session:
             if await rows.candidate(session, datetime.now(UTC), self._policy.per_account) is None:
+                return None
+            if await rows.drains(session, worker):
                 return None
         async with self._database.writing() as session:
             await rows.lock_claims(session)
@@ -356,22 +364,26 @@ class BuildQueue:
 def builds_before(
     waiting: Sequence[rows.WaitingBuild], running: Mapping[str, int], build_id: int
 ) -> list[rows.WaitingBuild]:
-    """Return the builds that start before this one, in the order of ``candidate``: accounts take turns."""
+    """Return the builds that start before this one."""
+    return list(takewhile(lambda each: each.build_id != build_id, start_order(waiting, running)))
+
+
+def start_order(waiting: Sequence[rows.WaitingBuild], running: Mapping[str, int]) -> Iterator[rows.WaitingBuild]:
+    """Yield the waiting builds in the order of ``candidate``: accounts take turns.
+
+    ``running``: how many builds of each account are running.
+    """
     of_account: dict[str, list[rows.WaitingBuild]] = {}
     for each in reversed(waiting):
         of_account.setdefault(each.account, []).append(each)
     heap = [(running.get(account, 0), theirs[-1].build_id, account) for account, theirs in of_account.items()]
     heapq.heapify(heap)
-    before = []
     while heap:
-        taken, first, account = heapq.heappop(heap)
-        if first == build_id:
-            break
+        taken, _, account = heapq.heappop(heap)
         theirs = of_account[account]
-        before.append(theirs.pop())
+        yield theirs.pop()
         if theirs:
             heapq.heappush(heap, (taken + 1, theirs[-1].build_id, account))
-    return before
 
 
 def digest_of(key: str) -> str:

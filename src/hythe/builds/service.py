@@ -8,9 +8,11 @@ from hythe.builds.builds import BuildService
 from hythe.builds.configurations import BuildConfigurationService
 from hythe.builds.events import BuildListener
 from hythe.builds.queue import BuildQueue, QueuePolicy
+from hythe.builds.queue_administration import QueueAdministration
 from hythe.builds.registry_listener import BuildRegistryListener
 from hythe.builds.triggers.base_image_watch import BaseImageWatch
 from hythe.builds.triggers.scheduler import BuildScheduler
+from hythe.builds.worker_administration import WorkerAdministration
 from hythe.builds.workers import WorkerService
 from hythe.forges.configured import forge_hosts
 from hythe.hub.secret_box import SecretBox
@@ -29,6 +31,8 @@ class BuildsServices:
     builds: BuildService
     workers: WorkerService
     queue: BuildQueue
+    worker_administration: WorkerAdministration
+    queue_administration: QueueAdministration
     base_image_watch: BaseImageWatch
     scheduler: BuildScheduler
     secret_box: SecretBox
@@ -64,12 +68,14 @@ def make_builds(
     base_image_watch = BaseImageWatch(database, builds)
     # With TLS, the worker inside "hythe serve" may reach another server of the installation at public_url.
     token = settings.worker_token or secret_box.derive("worker token")
+    worker_administration = WorkerAdministration(database, access, queue, foundation.clock)
     workers = WorkerService(
         database,
         access,
         secret_box,
         foundation.keys,
         queue,
+        worker_administration,
         foundation.clock,
         token=token,
         limits=limits_of(settings),
@@ -82,6 +88,8 @@ def make_builds(
         builds=builds,
         workers=workers,
         queue=queue,
+        worker_administration=worker_administration,
+        queue_administration=QueueAdministration(database, access, queue, worker_administration, foundation.clock),
         base_image_watch=base_image_watch,
         scheduler=BuildScheduler(database, builds, queue),
         secret_box=secret_box,

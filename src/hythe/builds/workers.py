@@ -16,6 +16,7 @@ from hythe.builds.rules import Rule
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql.queue import Lease, LeaseState
+from hythe.builds.worker_administration import WorkerAdministration
 from hythe.database import Database, Session
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.actor import BuildLease, HubActor
@@ -56,6 +57,7 @@ class WorkerService:
         secret_box: SecretBox,
         keys: SigningKeys,
         queue: BuildQueue,
+        known: WorkerAdministration,
         clock: Callable[[], datetime],
         *,
         token: str,
@@ -67,6 +69,7 @@ class WorkerService:
         self._secret_box = secret_box
         self._keys = keys
         self._queue = queue
+        self._known = known
         self._clock = clock
         self._token = token
         self._limits = limits
@@ -82,8 +85,12 @@ class WorkerService:
         if not self._token or not hmac.compare_digest(token.encode(), self._token.encode()):
             raise SignInNeeded("the worker token is missing or wrong", "start the worker with the hub's worker_token")
 
-    async def claim(self, claim: Claim) -> Job | None:
-        """Return the next build as a job, None if there is none within the requested time."""
+    async def claim(self, claim: Claim, address: str = "") -> Job | None:
+        """Return the next build as a job, None if there is none within the requested time, or the worker is draining.
+
+        ``address`` is the worker's.
+        """
+        await self._known.record(claim, address)
         claimed = await self._queue.claim(claim.worker, claim.wait)
         if claimed is None:
             return None

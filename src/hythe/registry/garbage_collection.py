@@ -15,6 +15,7 @@ A collector that dies after 1 or 2 leaves a doomed row, which no longer counts a
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -25,7 +26,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from hythe.database import Database, Session
+from hythe.database import Database, DatabaseError, Session
 from hythe.database.pacing import StepSize, paced
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
@@ -39,7 +40,7 @@ from hythe.registry.sql import gc_dry_run as dry_run_store
 from hythe.registry.sql import manifests as manifest_store
 from hythe.registry.sql import repositories as repository_store
 from hythe.registry.sql import uploads as upload_store
-from hythe.registry.sql.garbage_collection import DuePages, DuePosition
+from hythe.registry.sql.garbage_collection import MAX_FAILURE, DuePages, DuePosition, GarbageRun
 from hythe.registry.storage.port import BlobStore, StorageError, UploadSession
 
 DOOM_LIFETIME = timedelta(seconds=60)
@@ -132,16 +133,26 @@ class GarbageCollection:
         self._storage = storage
         self._policy = policy
         self._clock = clock
+        self._requested = asyncio.Event()
+        self._requested_by = ""
+        self.running_since: datetime | None = None
+        """When the run of this process began; None: there is none."""
 
-    async def collect(self, *, dry_run: bool = False) -> Collected:
+    def request(self, by: str) -> None:
+        """Let ``run`` begin its next run now, or right after the present one. ``by`` is recorded."""
+        self._requested_by = by
+        self._requested.set()
+
+    async def collect(self, *, dry_run: bool = False, by: str = "") -> Collected:
         """Free what is due. With ``dry_run``, only report what would be deleted, without writing.
 
-        Raises WrongInstallation, and frees nothing, if the blob store has become another one.
+        ``by``: who started it, which is recorded. Raises WrongInstallation, and frees nothing, if the blob store has
+        become another one.
         """
         if dry_run:
             return await self._dry_run()
         freed: list[FreedManifest | FreedBlob] = []
-        uploads = await self._free(freed.append)
+        uploads = await self._recorded(by, freed.append)
         async with self._database.reading() as session:
             waiting, next_due = await store.waiting(session)
         manifests = tuple(each for each in freed if isinstance(each, FreedManifest))
@@ -152,14 +163,43 @@ class GarbageCollection:
         """Collect repeatedly, with pauses, until cancelled; log failures and retry."""
         while True:
             totals = _Totals()
+            by, self._requested_by = self._requested_by, ""
+            self._requested.clear()
             try:
-                await self._free(totals.add)
+                await self._recorded(by, totals.add)
             except Exception:
                 # Catch every error: if collection stopped, no one would see it before the disk is full.
                 log.exception("garbage collection failed and will be retried in the next run")
             if totals.blobs:
                 log.info("freed %d blobs, %d bytes", totals.blobs, totals.bytes)
-            await asyncio.sleep(self._policy.garbage_interval.total_seconds())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._requested.wait(), self._policy.garbage_interval.total_seconds())
+
+    async def _recorded(self, by: str, report: Report) -> int:
+        """Free what is due, record the run, and return the number of expired uploads."""
+        totals = _Totals()
+
+        def count(freed: FreedManifest | FreedBlob) -> None:
+            totals.add(freed)
+            report(freed)
+
+        started = self.running_since = self._clock()
+        try:
+            uploads = await self._free(count)
+        except Exception as error:
+            await self._record(totals.run(started, self._clock(), by, failure=str(error) or type(error).__name__))
+            raise
+        finally:
+            self.running_since = None
+        await self._record(totals.run(started, self._clock(), by, uploads=uploads))
+        return uploads
+
+    async def _record(self, run: GarbageRun) -> None:
+        try:
+            async with self._database.writing(durable=False) as session:
+                await store.record(session, run)
+        except DatabaseError:
+            log.exception("failed to record a garbage collection")
 
     async def _free(self, report: Report) -> int:
         """Free what is due and return the number of expired uploads."""
@@ -386,10 +426,25 @@ class _Totals:
     """Counts what was freed."""
 
     def __init__(self) -> None:
-        self.blobs = self.bytes = 0
+        self.manifests = self.blobs = self.bytes = 0
 
     def add(self, freed: FreedManifest | FreedBlob) -> None:
         """Count what was freed."""
         if isinstance(freed, FreedBlob):
             self.blobs += 1
             self.bytes += freed.size
+        else:
+            self.manifests += 1
+
+    def run(self, started: datetime, finished: datetime, by: str, *, uploads: int = 0, failure: str = "") -> GarbageRun:
+        """Return the run that freed this."""
+        return GarbageRun(
+            started_at=started,
+            finished_at=finished,
+            started_by=by,
+            manifests=self.manifests,
+            blobs=self.blobs,
+            bytes=self.bytes,
+            uploads=uploads,
+            failure=failure[:MAX_FAILURE],
+        )

@@ -10,6 +10,9 @@ from hythe.client.transfer_rate import TransferRate
 from hythe.egress.policy import EgressPolicy
 from hythe.forges.source_ref import SourceRef
 
+MAX_CONCURRENCY = 10_000
+"""The most builds at once that a worker can report."""
+
 
 class Network(Enum):
     """What the steps of a build can reach."""
@@ -114,10 +117,19 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A worker's request for a job; the hub waits up to ``wait`` seconds for one."""
+    """A worker's request for a job; the hub waits up to ``wait`` seconds for one.
+
+    The other fields describe the worker to administrators: its version, the platform of its machine
+    (``linux/amd64``), how it builds and isolates builds, and how many it runs at once.
+    """
 
     worker: Annotated[str, Meta(min_length=1, max_length=100)]
     wait: Annotated[int, Meta(ge=0, le=60)] = 20
+    version: Annotated[str, Meta(max_length=50)] = ""
+    platform: Annotated[str, Meta(max_length=60)] = ""
+    builder: Annotated[str, Meta(max_length=300)] = ""
+    isolation: Annotated[str, Meta(max_length=500)] = ""
+    concurrency: Annotated[int, Meta(ge=1, le=MAX_CONCURRENCY)] = 1
 
 
 class DiskKeys(msgspec.Struct, frozen=True):

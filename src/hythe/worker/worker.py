@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from urllib.parse import urlsplit
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from hythe.client.client import Client
 from hythe.client.connection import ConnectionPool
 from hythe.client.errors import ClientError
+from hythe.client.platforms import host_platform
 from hythe.client.retry import Retries
 from hythe.worker.build_disks import delete_unneeded
 from hythe.worker.build_process import BuildProcess
@@ -19,7 +21,7 @@ from hythe.worker.hub_api import HubAPI, retry_policy
 from hythe.worker.isolation.kept_disks import KeptDisks
 from hythe.worker.isolation.selection import Isolation
 from hythe.worker.leftovers import remove_leftovers
-from hythe.worker.protocol import Claim, Job
+from hythe.worker.protocol import MAX_CONCURRENCY, Claim, Job
 from hythe.worker.supervisor import Supervisor
 
 RETRY_DELAY = 2.0
@@ -45,7 +47,7 @@ class Worker:
         self._stopped = threading.Event()
         self._supervisors: set[Supervisor] = set()
         self._disks_due = 0.0
-        self._name = f"{socket.gethostname()}:{isolation.folder}"[:100]
+        self._claim = _claim_of(isolation, concurrency)
         parts = urlsplit(url)
         self._client = Client(plain_http=(parts.netloc,) if parts.scheme == "http" else ())
         self._polls = ConnectionPool(self._client.connections.tls_options)
@@ -81,7 +83,7 @@ class Worker:
         while process and not self._stopped.is_set():
             self._delete_unneeded_disks(hub)
             try:
-                job = polling.claim(Claim(self._name))
+                job = polling.claim(self._claim)
             except (ClientError, JobLost) as error:
                 if not self._stopped.is_set():
                     self._report(f"cannot claim a build: {error}")
@@ -138,3 +140,14 @@ class Worker:
         parts = urlsplit(self._url)
         registry = job.registry or parts.netloc
         return msgspec.structs.replace(job, registry=registry, hub_url=job.hub_url or self._url.rstrip("/"))
+
+
+def _claim_of(isolation: Isolation, concurrency: int) -> Claim:
+    return Claim(
+        f"{socket.gethostname()}:{isolation.folder}"[:100],
+        version=version("hythe")[:50],
+        platform=str(host_platform())[:60],
+        builder=str(isolation.external or "buildah")[:300],
+        isolation=str(isolation)[:500],
+        concurrency=min(concurrency, MAX_CONCURRENCY),
+    )

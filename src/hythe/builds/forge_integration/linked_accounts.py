@@ -91,7 +91,7 @@ class LinkedAccountService:
 
     def authorization_url(self, actor: HubActor, url: str, hub_url: str, *, private: bool) -> str:
         """Return the URL at the forge where the user authorizes the hub. ``private``: including private code."""
-        user_id = self._access.require_account(actor)
+        user_id = self._access.require_account(actor, HubAction.LINK_ACCOUNT)
         forge = self._forge(url)
         client = self._forges.oauth_client(forge)
         if not client.id:
@@ -111,7 +111,7 @@ class LinkedAccountService:
 
         Raises Refused if another user started the authorization, or if it expired.
         """
-        started = self._unsealed_state(self._access.require_account(actor), state)
+        started = self._unsealed_state(self._access.require_account(actor, HubAction.LINK_ACCOUNT), state)
         forge = self._forge(started.url)
         with hub_errors():
             token = await self._oauth(forge).exchange(
@@ -130,7 +130,7 @@ class LinkedAccountService:
 
     async def add_token(self, actor: HubActor, url: str, token: str) -> LinkedAccount:
         """Link an account with an access token that the user created. Raises Invalid."""
-        user_id = self._access.require_account(actor)
+        user_id = self._access.require_account(actor, HubAction.LINK_ACCOUNT)
         forge = self._forge(url)
         stripped = token.strip()
         if not stripped or len(stripped) > MAX_TOKEN_LENGTH or not stripped.isascii() or not stripped.isprintable():
@@ -166,13 +166,13 @@ class LinkedAccountService:
 
     async def list_own(self, actor: HubActor) -> list[LinkedAccount]:
         """Return the actor's linked accounts."""
-        user_id = self._access.require_account(actor)
+        user_id = self._access.require_account(actor, HubAction.VIEW_LINKED_ACCOUNTS)
         async with self._database.reading() as session:
             return await rows.of_user(session, user_id)
 
     async def get(self, actor: HubActor, linked_account_id: int) -> LinkedAccount:
         """Return one of the actor's linked accounts."""
-        user_id = self._access.require_account(actor)
+        user_id = self._access.require_account(actor, HubAction.VIEW_LINKED_ACCOUNTS)
         async with self._database.reading() as session:
             account = await rows.get_own(session, linked_account_id, user_id)
         if account is None:
@@ -202,7 +202,7 @@ class LinkedAccountService:
 
         Requires an account, because the hub sends a request to another server.
         """
-        self._access.require_account(actor)
+        self._access.require_account(actor, HubAction.VIEW_LINKED_ACCOUNTS)
         with hub_errors():
             return await self._forges.list_refs(url)
 

@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from hythe.builds.routes import administration, live, workers
 from hythe.builds.routes import builds as build_routes
 from hythe.builds.routes import configurations as configurations
-from hythe.builds.routes import live, workers
 from hythe.builds.service import BuildsServices
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.hub.routes.moved import redirect_headers
@@ -29,7 +29,11 @@ PLAIN: tuple[tuple[str, str, Callable[[BuildsServices, HubServices, Request], Aw
 
 def endpoints(builds: BuildsServices) -> tuple[Endpoint, ...]:
     """Return the endpoints of the JSON API, for the hub's table and OpenAPI description."""
-    return (*configurations.endpoints(builds), *build_routes.endpoints(builds))
+    return (
+        *configurations.endpoints(builds),
+        *build_routes.endpoints(builds),
+        *administration.endpoints(builds),
+    )
 
 
 def routes(builds: BuildsServices, hub: HubServices) -> list[BaseRoute]:

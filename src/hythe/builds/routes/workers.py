@@ -25,7 +25,8 @@ MAX_BODY_SIZE = 16 << 20
 
 async def claim(builds: BuildsServices, request: Request) -> Response:
     """POST /api/v1/workers/claim: wait for a build; 204 if there is none in time."""
-    job = await builds.workers.claim(await _body(request, Claim))
+    address = request.client.host if request.client else ""
+    job = await builds.workers.claim(await _body(request, Claim), address)
     return Response(status_code=HTTPStatus.NO_CONTENT) if job is None else _json(job)
 
 

@@ -162,6 +162,11 @@ async def by_id(session: Session, build_id: int) -> Build | None:
     return _build(row) if row else None
 
 
+async def some(session: Session, build_ids: Sequence[int]) -> dict[int, Build]:
+    """Return the builds with these ids, of which there are at most BATCH_SIZE."""
+    return {row.id: _build(row) for row in await session.rows(_builds().where(builds.c.id.in_(build_ids)))}
+
+
 async def by_number(session: Session, repository: str, number: int) -> Build | None:
     """Return the build of a repository with this number."""
     row = await session.row(_builds().where(repositories.c.name == repository, builds.c.number == number))

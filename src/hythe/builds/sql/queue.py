@@ -1,5 +1,6 @@
 """The SQL of the queue. Every change to a running build checks its fence."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -8,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, func, literal, literal_column, selec
 from hythe.builds.sql.builds import end
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
-from hythe.database.tables.builds import builds
+from hythe.database.tables.builds import build_workers, builds
 from hythe.database.tables.hub import users
 from hythe.worker.protocol import BuildResult, BuildStep
 
@@ -43,6 +44,17 @@ class WaitingBuild(msgspec.Struct, frozen=True):
     build_id: int
     account: str
     configuration_id: int
+    concurrency_key: str
+
+
+class LeasedBuild(msgspec.Struct, frozen=True):
+    """A running build, with its worker and the end of its lease."""
+
+    build_id: int
+    account: str
+    concurrency_key: str
+    worker: str
+    lease_until: datetime
 
 
 async def lock_claims(session: Session) -> None:
@@ -246,10 +258,33 @@ async def has_unfinished(session: Session) -> bool:
 
 async def waiting(session: Session, limit: int) -> list[WaitingBuild]:
     """Return queued builds, oldest first."""
-    columns = select(builds.c.id, builds.c.account, builds.c.configuration_id)
+    columns = select(builds.c.id, builds.c.account, builds.c.configuration_id, builds.c.concurrency_key)
     columns = columns.where(_UNFINISHED, builds.c.status == _QUEUED)
     rows = await session.rows(columns.order_by(builds.c.id).limit(limit))
-    return [WaitingBuild(row.id, row.account, row.configuration_id) for row in rows]
+    return [WaitingBuild(row.id, row.account, row.configuration_id, row.concurrency_key) for row in rows]
+
+
+async def leased(session: Session, limit: int) -> list[LeasedBuild]:
+    """Return running builds, oldest first."""
+    columns = select(
+        builds.c.id, builds.c.account, builds.c.concurrency_key, builds.c.worker, builds.c.lease_until
+    ).where(_UNFINISHED, builds.c.status == _RUNNING, builds.c.lease_until.is_not(None))
+    rows = await session.rows(columns.order_by(builds.c.id).limit(limit))
+    return [LeasedBuild(row.id, row.account, row.concurrency_key, row.worker, row.lease_until) for row in rows]
+
+
+async def blocked_accounts(session: Session, accounts: Collection[str]) -> frozenset[str]:
+    """Return which of the accounts are blocked: their builds do not start."""
+    rows = await session.rows(
+        select(users.c.name).where(users.c.name.in_(sorted(accounts)), users.c.blocked_at.is_not(None))
+    )
+    return frozenset(row.name for row in rows)
+
+
+async def drains(session: Session, worker: str) -> bool:
+    """Return whether the worker with this name gets no more builds."""
+    where = (build_workers.c.name == worker, build_workers.c.draining.is_(True))
+    return await session.row(select(build_workers.c.id).where(*where)) is not None
 
 
 async def running_by_account(session: Session) -> dict[str, int]:

@@ -6,6 +6,7 @@
                                           ├─ build_base_images      base images, with the digest last seen
                                           └─ builds ── build_log    chunks while it runs, then one compressed chunk
     build_usage                                                     seconds of builds by account and day
+    build_workers                                                   workers, as they described themselves
 
 The queue is the rows of ``builds`` that are ``queued``, or ``running`` with an expired lease. ``fence`` counts how
 often a build was claimed: requests of a worker are valid only while its fence is the row's.
@@ -125,6 +126,22 @@ build_usage = Table(
     Column("account", String(39), primary_key=True),
     Column("day", Integer, primary_key=True, autoincrement=False),  # from 1970, in UTC
     Column("seconds", Integer, nullable=False),
+)
+
+build_workers = Table(
+    "build_workers",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),  # as in ``builds.worker``
+    Column("version", String(50), nullable=False),
+    Column("platform", String(60), nullable=False),  # linux/amd64; empty: unknown
+    Column("builder", String(300), nullable=False),
+    Column("isolation", String(500), nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("first_seen_at", Timestamp, nullable=False),
+    Column("seen_at", Timestamp, nullable=False, index=True),  # within a minute
+    Column("draining", Boolean, nullable=False),  # it gets no more builds
 )
 
 build_log = Table(

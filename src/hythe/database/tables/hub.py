@@ -62,6 +62,7 @@ _deleted = users.c.deleted_at.is_not(None)
 Index("ix_users_deleted_at", users.c.deleted_at, sqlite_where=_deleted, postgresql_where=_deleted)
 _admin = users.c.admin.is_(True)
 Index("ix_users_admins", users.c.id, sqlite_where=_admin, postgresql_where=_admin)
+Index("ix_users_kind", users.c.kind, users.c.name)
 
 reserved_names = Table(
     "reserved_names",

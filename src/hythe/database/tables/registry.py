@@ -9,6 +9,7 @@
     uploads (refer to their repository by name: it may not exist yet)
     namespace_usage, namespace_blobs (what each namespace stores; triggers keep them, see migration 0008)
     installation (one row: what is the same for all servers)
+    garbage_collections (the last runs)
 
 Unreferenced content has ``free_after``: the time from which garbage collection checks whether it is still unreferenced,
 and deletes it. Digests are stored in their text form, ``algorithm:hex``.
@@ -18,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     ForeignKeyConstraint,
@@ -286,3 +288,20 @@ installation = Table(
     Column("blob_store", String(80)),  # the marker in the blob store
     Column("key_fingerprint", String(64)),  # of the key that seals secrets
 )
+
+garbage_collections = Table(
+    "garbage_collections",
+    METADATA,
+    Column("id", Identity, primary_key=True),
+    Column("started_at", Timestamp, nullable=False),
+    Column("finished_at", Timestamp, nullable=False),
+    Column("started_by", String(255), nullable=False),  # empty: the server, as it does periodically
+    Column("manifests", Integer, nullable=False),
+    Column("blobs", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("uploads", Integer, nullable=False),
+    Column("failure", String(500), nullable=False),  # empty: it succeeded
+    Column("idle", Boolean, nullable=False),  # it succeeded, and found nothing to delete
+)
+_idle = garbage_collections.c.idle.is_(True)
+Index("ix_garbage_collections_idle", garbage_collections.c.id, sqlite_where=_idle, postgresql_where=_idle)

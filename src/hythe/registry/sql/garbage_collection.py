@@ -9,12 +9,19 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import Column, Row, Select, Table, bindparam, delete, exists, func, select, tuple_, update
+from sqlalchemy import Column, Row, Select, Table, bindparam, delete, exists, func, literal, select, tuple_, update
 
 from hythe.database import Session
 from hythe.database.port import insert
 from hythe.database.tables.metadata import Timestamp
-from hythe.database.tables.registry import blobs, manifest_blobs, manifests, repository_blobs, uploads
+from hythe.database.tables.registry import (
+    blobs,
+    garbage_collections,
+    manifest_blobs,
+    manifests,
+    repository_blobs,
+    uploads,
+)
 from hythe.registry.sql.blobs import batches, lock_some, mark_some
 
 PAGE_SIZE = 500
@@ -22,6 +29,47 @@ PAGE_SIZE = 500
 
 MAX_WAITING = 1000
 """Up to this number the rows of a table that wait for the end of their grace period are counted."""
+
+
+MAX_RUNS = 200
+"""How many runs stay recorded."""
+
+MAX_FAILURE = 500
+"""Characters of a recorded failure."""
+
+
+class GarbageRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of garbage collection, and what it deleted; ``bytes`` is the size of the blobs.
+
+    ``started_by`` is empty for the periodic runs of a server. ``failure`` is empty if it succeeded; a run that failed
+    may have deleted something before.
+    """
+
+    started_at: datetime
+    finished_at: datetime
+    started_by: str
+    manifests: int
+    blobs: int
+    bytes: int
+    uploads: int
+    failure: str
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it succeeded, and found nothing to delete."""
+        return not (self.manifests or self.blobs or self.uploads or self.failure)
+
+
+class DueNow(msgspec.Struct, frozen=True):
+    """How many manifests and blobs are due now, and the size of these blobs; what is still needed stays.
+
+    Of each kind, MAX_WAITING are counted; ``exact``: there are no more.
+    """
+
+    manifests: int
+    blobs: int
+    bytes: int
+    exact: bool
 
 
 class DuePosition(msgspec.Struct, frozen=True):
@@ -125,6 +173,20 @@ def _waiting(table: Table) -> Any:
     return select(func.count().label("marked"), func.min(some.c.free_after, type_=Timestamp()).label("first"))
 
 
+def _due_now(table: Table, size: Any) -> Any:
+    due = select(size.label("size")).where(table.c.free_after <= bindparam("now")).order_by(table.c.free_after)
+    some = due.limit(MAX_WAITING).subquery()
+    return select(func.count().label("due"), func.coalesce(func.sum(some.c.size), 0).label("bytes")).select_from(some)
+
+
+_DUE_NOW = tuple(
+    _due_now(table, size)
+    for table, size in ((manifests, literal(0)), (repository_blobs, literal(0)), (blobs, blobs.c.size))
+)
+_RUNS = garbage_collections
+_FORGET_IDLE = delete(_RUNS).where(_RUNS.c.idle.is_(True), _RUNS.c.id < bindparam("newest"))
+_LAST_KEPT = select(_RUNS.c.id).order_by(_RUNS.c.id.desc()).limit(1).offset(MAX_RUNS).scalar_subquery()
+_FORGET_OLD = delete(_RUNS).where(_RUNS.c.id <= _LAST_KEPT)
 _WAITING = tuple(_waiting(table) for table in (manifests, repository_blobs, blobs))
 
 
@@ -245,6 +307,22 @@ async def waiting(session: Session) -> tuple[int, datetime | None]:
             count += row.marked
             first = row.first if first is None else min(first, row.first)
     return count, first
+
+
+async def due_now(session: Session, now: datetime) -> DueNow:
+    """Return what the next run examines; blobs of repositories count as blobs."""
+    found = [await session.row(statement, {"now": now}) for statement in _DUE_NOW]
+    counts = [int(row.due) if row else 0 for row in found]
+    size = sum(int(row.bytes) for row in found if row)
+    return DueNow(counts[0], counts[1] + counts[2], size, max(counts) < MAX_WAITING)
+
+
+async def record(session: Session, run: GarbageRun) -> None:
+    """Record a run, and forget older ones: of the idle runs only the newest stays."""
+    values = {**msgspec.structs.asdict(run), "idle": run.is_idle}
+    row = await session.row(insert(session, _RUNS).values(values).returning(_RUNS.c.id))
+    await session.run(_FORGET_IDLE, {"newest": row.id if row else 0})
+    await session.run(_FORGET_OLD)
 
 
 async def _due_content(

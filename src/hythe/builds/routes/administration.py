@@ -1,0 +1,109 @@
+"""The queue and the workers for administrators, in the JSON API."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from hythe.builds.queue_administration import QueuedBuild
+from hythe.builds.routes.binding import bound
+from hythe.builds.service import BuildsServices
+from hythe.builds.worker_administration import ListedWorker
+from hythe.hub.access.actions import HubAction
+from hythe.hub.errors import NotFound
+from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
+from hythe.hub.service import HubServices
+
+
+class WorkerList(msgspec.Struct, frozen=True):
+    """The workers of the last days."""
+
+    items: tuple[ListedWorker, ...]
+
+
+class WorkerChange(msgspec.Struct, frozen=True):
+    """Whether a worker is draining: it finishes its builds and gets no more."""
+
+    draining: bool
+
+
+async def _queue(
+    builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, PageQuery]
+) -> PageReply[QueuedBuild]:
+    page = await builds.queue_administration.list(call.actor, call.query.paging())
+    return page_reply(page, page.items)
+
+
+async def _cancel(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
+    await builds.queue_administration.cancel(call.actor, _id(call, "build"))
+
+
+async def _workers(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> WorkerList:
+    return WorkerList(await builds.worker_administration.list(call.actor))
+
+
+async def _change(builds: BuildsServices, _hub: HubServices, call: ApiRequest[WorkerChange, Nothing]) -> ListedWorker:
+    draining = call.body.draining
+    return await builds.worker_administration.drain(call.actor, _id(call, "worker"), draining=draining)
+
+
+async def _remove(builds: BuildsServices, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
+    await builds.worker_administration.remove(call.actor, _id(call, "worker"))
+
+
+def _id(call: ApiRequest[Any, Any], noun: str) -> int:
+    text = str(call.path[noun])
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise NotFound(f"the {noun} does not exist")
+    return int(text)
+
+
+_WORKER = "/api/v1/admin/workers/{worker}"
+
+
+def endpoints(builds: BuildsServices) -> list[Endpoint]:
+    """Return the endpoints."""
+    return [
+        Endpoint(
+            "GET",
+            "/api/v1/admin/queue",
+            "List the builds of all repositories that run or wait, and why they wait (administrators only)",
+            bound(builds, _queue),
+            query=PageQuery,
+            reply=PageReply[QueuedBuild],
+            action=HubAction.VIEW_BUILD_QUEUE,
+        ),
+        Endpoint(
+            "POST",
+            "/api/v1/admin/queue/{build}/cancel",
+            "Cancel a build by its id (administrators only)",
+            bound(builds, _cancel),
+            status=HTTPStatus.NO_CONTENT,
+            action=HubAction.CANCEL_QUEUED_BUILD,
+        ),
+        Endpoint(
+            "GET",
+            "/api/v1/admin/workers",
+            "List workers and their builds (administrators only)",
+            bound(builds, _workers),
+            reply=WorkerList,
+            action=HubAction.VIEW_WORKERS,
+        ),
+        Endpoint(
+            "PATCH",
+            _WORKER,
+            "Give a worker no more builds, or builds again (administrators only)",
+            bound(builds, _change),
+            body=WorkerChange,
+            reply=ListedWorker,
+            action=HubAction.DRAIN_WORKER,
+        ),
+        Endpoint(
+            "DELETE",
+            _WORKER,
+            "Remove a worker that is gone from the list (administrators only)",
+            bound(builds, _remove),
+            status=HTTPStatus.NO_CONTENT,
+            action=HubAction.REMOVE_WORKER,
+        ),
+    ]
