@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.parts import preloaded
 from tests.parts.database import prepare_folder, upgrade_in_thread
+from tests.parts.preloaded import PreloadedProgram
 from tests.parts.process import Program, free_port, has_children, http_answers, listening
 
 HYTHE = Path(sys.executable).parent / "hythe"
@@ -65,7 +67,9 @@ class HytheServer:
         if "--public-url" in self.arguments and self.port == 0:
             self.port = free_port()  # the ready line then shows the public URL instead
         command = [str(HYTHE), *self.verb, "--listen", f"127.0.0.1:{self.port}", *self.data_flags(), *self.arguments]
-        self.program = Program(command, self.logs / "stderr", self._environment(), out=self.logs / "stdout")
+        # Python reads its own variables only when it starts.
+        kind = Program if any(name.startswith("PYTHON") for name in self.env) else PreloadedProgram
+        self.program = kind(command, self.logs / "stderr", self._environment(), out=self.logs / "stdout")
         try:
             self.program.wait_until(self._is_ready, seconds)
         except BaseException:
@@ -114,14 +118,8 @@ class HytheServer:
         return self._try("registry" if self.verb == REGISTRY else "admin", *arguments)
 
     def _try(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [HYTHE, *arguments, *self.data_flags()],
-            input=stdin or "",
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [str(HYTHE), *arguments, *self.data_flags()]
+        return preloaded.run(command, stdin=stdin or "", env=self._environment())
 
     def create_user(self, name: str, password: str, *, admin: bool = False) -> None:
         """Create an account by signing up, or with the command, which takes a second, where that is not possible."""

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn, Protocol
 
 import pytest
 
@@ -96,6 +96,22 @@ def has_children(process: int) -> bool:
     return False
 
 
+class Process(Protocol):
+    """What `Program` needs of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+
 class Program:
     """A running program in its own process group; its output goes to `log`, its stdout to `out` if given."""
 
@@ -110,15 +126,18 @@ class Program:
         self.command = [str(part) for part in command]
         self.log = log
         with log.open("ab") as stderr, (out or log).open("ab") as stdout:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                env=None if env is None else dict(env),
-                cwd=cwd,
-                start_new_session=True,
-            )
+            self.process = self._start(stdout, stderr, env, cwd)
+
+    def _start(self, stdout: IO[bytes], stderr: IO[bytes], env: Mapping[str, str] | None, cwd: Path | None) -> Process:
+        return subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
 
     def wait_until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until `ready()` is true; raises `PartFailed` if the program exits or the timeout is over."""

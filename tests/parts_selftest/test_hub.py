@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import os
+import signal
 import ssl
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -10,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.parts import preloaded
 from tests.parts.base_images import Layout
 from tests.parts.docker_registry import Certificate
 from tests.parts.engines import ContainersTool
-from tests.parts.hub import HytheServer
+from tests.parts.hub import HYTHE, HytheServer
 
 
 def status(url: str) -> int:
@@ -46,6 +50,47 @@ def test_a_hub_with_a_public_address_stops_with_0(start_hub: Callable[..., Hythe
 
     assert status(f"{hub.url}/v2/") == 401
     assert hub.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["settings", "--data", "here"], ""),
+        (["admin", "create-user", "ann"], "no e-mail address"),
+        (["admin", "create-user", "ann", "--email", "ann@example.com", "--password-stdin", "--data", "."], "short"),
+        (["--help"], ""),
+    ],
+)
+def test_a_preloaded_command_behaves_as_usual(
+    arguments: list[str], stdin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code and output are those of a process that a shell starts, in the current folder and environment."""
+    monkeypatch.setenv("HYTHE_IDLE_TIMEOUT", "71")
+    monkeypatch.setenv("COLUMNS", "90")
+    command = [str(HYTHE), *arguments]
+    (tmp_path / "usual").mkdir()
+    (tmp_path / "preloaded").mkdir()
+    usual = subprocess.run(command, input=stdin, cwd=tmp_path / "usual", capture_output=True, text=True)
+
+    monkeypatch.chdir(tmp_path / "preloaded")
+    done = preloaded.run(command, stdin=stdin, env=os.environ)
+
+    assert (done.returncode, done.stdout) == (usual.returncode, usual.stdout)
+    assert done.stderr == usual.stderr.replace("/usual", "/preloaded")
+
+
+def test_a_preloaded_server_has_its_own_session(private_registry: HytheServer) -> None:
+    """It leads its session and process group, has its own input and output, and ends by signals."""
+    pid = private_registry.pid
+    assert os.getsid(pid) == os.getpgid(pid) == pid
+    files = [str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in range(3)]
+    assert files == [os.devnull, str(private_registry.logs / "stdout"), str(private_registry.logs / "stderr")]
+
+    private_registry.kill()
+
+    assert private_registry.program is not None
+    assert private_registry.program.process.returncode == -signal.SIGKILL
+    assert not Path(f"/proc/{pid}").exists()
 
 
 @pytest.mark.parametrize("with_tls", [False, True])
