@@ -32,6 +32,8 @@ from hythe.hub.tokens.personal_token import PREFIX, TokenKind, could_be_secret, 
 
 WRONG_PASSWORD = "incorrect username or password"  # noqa: S105 (a message)
 
+DIRECTORY_PASSWORD = "LDAP password"  # noqa: S105 (what the audit log calls it)
+
 _CACHE_SIZE = 4096
 _USE_PRECISION = timedelta(hours=1)
 """Record the last use of a session or personal access token at most this often."""
@@ -141,7 +143,7 @@ class CredentialService:
         found = await self._stored(name, network)
         known = found is not None and found.known_network
         if found is not None and known and self._passwords.remembers(name, password, found.password_hash):
-            return FirstFactor(actor_of_account(found.account), found.second_factor)
+            return FirstFactor(_by_password(found.account, "password", address), found.second_factor)
         if not known:
             await self._guesses.admit(name)
         in_directory = self._directory is not None and not (found and found.password_hash)
@@ -154,7 +156,8 @@ class CredentialService:
             return None
         if not known:
             await self._guesses.succeeded(name, holder.account.id, network, known=not holder.second_factor)
-        return FirstFactor(actor_of_account(holder.account), holder.second_factor, in_directory)
+        credential = DIRECTORY_PASSWORD if in_directory else "password"
+        return FirstFactor(_by_password(holder.account, credential, address), holder.second_factor, in_directory)
 
     async def _stored(self, name: str, network: str) -> StoredCredentials | None:
         if not could_be_name(name):
@@ -200,8 +203,7 @@ class CredentialService:
             actor = await self.by_session(token, address)
             if actor is None:
                 # The identity token of a login, with which `hythe org` and others use the API.
-                login = await self.by_refresh_token(token)
-                actor = msgspec.structs.replace(login, credential="login", address=address)
+                actor = msgspec.structs.replace(await self.by_refresh_token(token), address=address)
         else:
             actor = await self._by_access_token(token)
             actor = actor and msgspec.structs.replace(actor, address=address)
@@ -246,7 +248,7 @@ class CredentialService:
             holder = await token_store.refresh_holder(session, digest_of(token), self._clock())
         if holder is None:
             raise SignInNeeded("this login has expired", "log in again")
-        return holder_actor(holder)
+        return msgspec.structs.replace(holder_actor(holder), credential="login")
 
     async def require_current(self, actor: HubActor) -> None:
         """Check that nothing ended the actor's access token early. Raises SignInNeeded, AccountBlocked."""
@@ -302,6 +304,10 @@ def holder_actor(holder: TokenHolder) -> HubActor:
             credential = "robot token" if is_robot else f"trust rule {holder.name} ({holder.subject})"
             return msgspec.structs.replace(actor, name=name, admin=False, credential=credential)
     return actor
+
+
+def _by_password(account: Account, credential: str, address: str) -> HubActor:
+    return msgspec.structs.replace(actor_of_account(account), credential=credential, address=address)
 
 
 def actor_of_account(account: Account) -> HubActor:

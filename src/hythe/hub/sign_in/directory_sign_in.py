@@ -2,6 +2,7 @@
 
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, ProviderDown, Refused, Taken
+from hythe.hub.sign_in.credentials import DIRECTORY_PASSWORD
 from hythe.hub.sign_in.identity_accounts import IdentityAccounts, NewAccount, suggested_name
 from hythe.hub.sql.identities import IdentityHolder
 from hythe.identity_providers.errors import IdentityRejected, ProviderUnavailable
@@ -35,7 +36,7 @@ class DirectorySignIn:
             raise Refused(error.message, error.hint) from error
         if identity is None:
             return None
-        actor = HubActor(name, address=address, credential="LDAP password")
+        actor = HubActor(name, address=address, credential=DIRECTORY_PASSWORD)
         found = await self._accounts.sign_in(identity, self._directory.rules, actor)
         return found or await self._create(identity, actor)
 

@@ -200,7 +200,7 @@ class IdentityService:
                 provider=name, identity=_kept(identity, provider), target=started.target, expires=self._expiry()
             )
             return Completed(target=started.target, cookie=self._sealed(_UNNAMED, unnamed))
-        return Completed(target=started.target, actor=self._signed_in(found))
+        return Completed(target=started.target, actor=self._signed_in(found, by))
 
     async def _create(
         self, identity: ExternalIdentity, provider: IdentityProvider, by: HubActor
@@ -249,11 +249,11 @@ class IdentityService:
         found = await self.accounts.sign_in(identity, provider.rules, by)
         if found is None:
             found = await self.accounts.create(identity, provider.rules, new, by, self._emails)
-        return Completed(target=unnamed.target, actor=self._signed_in(found))
+        return Completed(target=unnamed.target, actor=self._signed_in(found, by))
 
-    def _signed_in(self, found: IdentityHolder) -> HubActor:
-        """Return the user. Raises AccountBlocked, SecondFactorNeeded."""
-        actor = actor_of_account(found.account)
+    def _signed_in(self, found: IdentityHolder, by: HubActor) -> HubActor:
+        """Return the user, with the credential of ``by``. Raises AccountBlocked, SecondFactorNeeded."""
+        actor = msgspec.structs.replace(actor_of_account(found.account), credential=by.credential, address=by.address)
         if found.second_factor:
             raise SecondFactorNeeded(state=pending_state(self._states, actor))
         return actor

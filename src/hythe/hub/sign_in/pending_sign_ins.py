@@ -79,7 +79,7 @@ class PendingSignIns:
 
         if not await self._checks.code(account, code, client_network(address), spend):
             raise WrongCode
-        return actor_of_account(account)
+        return _signed_in(account, f"{_first_credential(opened)} and code", address)
 
     async def by_passkey(self, state: str, party: RelyingParty, response: str, address: str) -> HubActor:
         """Return the user who gives one of their passkeys. Raises StateExpired, PasskeyRejected, AccountBlocked."""
@@ -92,7 +92,7 @@ class PendingSignIns:
             await self._remember(session, account, address)
 
         await self._checks.passkey(party, Ceremony.SECOND_FACTOR, digest_of(state), response, spend)
-        return actor_of_account(account)
+        return _signed_in(account, f"{_first_credential(opened)} and passkey", address)
 
     def passkey_options(self, party: RelyingParty, browser: str) -> RequestOptions:
         """Return the options for ``by_passkey_alone``; ``browser`` is a secret that only this browser has."""
@@ -108,7 +108,7 @@ class PendingSignIns:
             await self._remember(session, owner, address)
 
         owner = await self._checks.passkey(party, Ceremony.SIGN_IN, digest_of(browser), response, remember)
-        return actor_of_account(owner)
+        return _signed_in(owner, "passkey", address)
 
     async def _remember(self, session: Session, account: Account, address: str) -> None:
         """Guesses from elsewhere do not slow the account down at this network."""
@@ -120,6 +120,15 @@ class PendingSignIns:
         user_id, _, generation = state.holder.partition(".")
         async with self._database.reading() as session:
             account = await user_store.account(session, int(user_id))
-        if account is None or account.name != state.data or str(account.credential_generation) != generation:
+        name = state.data.partition(" ")[0]
+        if account is None or account.name != name or str(account.credential_generation) != generation:
             raise StateExpired
         return account, state
+
+
+def _first_credential(state: SignInState) -> str:
+    return state.data.partition(" ")[2]
+
+
+def _signed_in(account: Account, credential: str, address: str) -> HubActor:
+    return msgspec.structs.replace(actor_of_account(account), credential=credential, address=address)

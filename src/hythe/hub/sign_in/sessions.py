@@ -77,7 +77,10 @@ class SessionService:
         return first.actor
 
     async def start(self, actor: HubActor, address: str, user_agent: str = "") -> NewSession:
-        """Start a session of a user who gave every factor that their account requires. Raises SignInNeeded."""
+        """Start a session of a user who gave every factor that their account requires.
+
+        The audit log says with which credential the actor signed in. Raises SignInNeeded.
+        """
         if actor.user_id is None:
             raise SignInNeeded("sign in first")
         now = self._clock()
@@ -91,7 +94,7 @@ class SessionService:
             network=client_network(address),
             user_agent=user_agent.replace("\0", "")[:MAX_USER_AGENT],
         )
-        own = msgspec.structs.replace(actor, session_id=public_id, credential="password", address=address)
+        own = msgspec.structs.replace(actor, session_id=public_id, address=address)
         started = NewSession(token, own, row.expires_at, self._lifetime)
         async with self._database.writing() as session:
             await store.add(session, row)

@@ -85,9 +85,12 @@ class SignInStates:
 
 
 def pending_state(states: SignInStates, account: HubActor) -> str:
-    """Return the state for a user who gave the right password, until that password changes."""
+    """Return the state for a user who gave the right password, until that password changes.
+
+    Its data has the name, and what the credential is called.
+    """
     holder = f"{account.user_id}.{account.credential_generation}"
-    return states.issue(StatePurpose.SIGN_IN, holder, account.name)
+    return states.issue(StatePurpose.SIGN_IN, holder, f"{account.name} {account.credential}")
 
 
 def challenge_of(text: str) -> str:
