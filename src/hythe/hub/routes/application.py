@@ -1,6 +1,8 @@
 """All routes of the hub in one table."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPStatus
 from typing import TypeAlias
 
@@ -113,10 +115,13 @@ def _bound(hub: HubServices, answering: Answering) -> Callable[[Request], Awaita
 
 
 def _description(table: tuple[Endpoint, ...]) -> Callable[[Request], Awaitable[Response]]:
-    body = msgspec.json.encode(describe(table))
+    @cache
+    def body() -> bytes:
+        return msgspec.json.encode(describe(table))
 
     async def answer(_request: Request) -> Response:
-        return Response(body, HTTPStatus.OK, media_type="application/json")
+        content = await asyncio.to_thread(body)  # the first time takes 50 ms, which the start should not wait for
+        return Response(content, HTTPStatus.OK, media_type="application/json")
 
     return answer
 
