@@ -56,8 +56,10 @@ class HubAction(Enum):
     # With organizations, their members and teams
     VIEW_OWN_ORGANIZATIONS = "organization.view-own"
     CREATE_ORGANIZATION = "organization.create"
+    CREATE_RESTRICTED_ORGANIZATION = "organization.create-restricted"
     CONVERT_ACCOUNT = "organization.convert-account"
     VIEW_ORGANIZATION = "organization.view"
+    VIEW_ORGANIZATION_SETTINGS = "organization.view-settings"
     CHANGE_ORGANIZATION = "organization.change"
     DELETE_ORGANIZATION = "organization.delete"
     VIEW_MEMBERS = "member.view"
@@ -119,6 +121,7 @@ class HubAction(Enum):
     BROWSE = "hub.browse"
     VIEW_USERS = "user.view"
     CREATE_USER = "user.create"
+    USE_RESERVED_NAME = "user.use-reserved-name"
     SET_PLAN = "user.set-plan"
     VIEW_AUDIT_LOG = "audit.view"
     SET_EMAIL = "user.set-email"

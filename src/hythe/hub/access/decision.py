@@ -21,8 +21,8 @@ from hythe.hub.access.refusals import (
     with_small_letter,
     write_refusal,
 )
-from hythe.hub.access.rules import NOTHING, allowed, allows, may_list, present_actor
-from hythe.hub.access.table import TABLE
+from hythe.hub.access.rules import NOTHING, allowed, allows, hub_role, may_list, present_actor
+from hythe.hub.access.table import OF_ROBOTS, TABLE
 from hythe.hub.accounts.namespaces import NamespaceKind, canonical_name, short_name
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import HubActor, Right
@@ -129,7 +129,7 @@ class HubAccess:
             return False
         if action in (HubAction.VIEW_REPOSITORY, HubAction.PULL) and not context.withheld:
             return Action.PULL in self.reached(actor, repository, context)
-        if actor.build is not None or not allows(context, action):
+        if actor.build is not None or not allows(context, action) or (actor.robot and action not in OF_ROBOTS):
             return False
         return present_actor(actor, context).credential_covers(repository, TABLE[action].right)
 
@@ -299,6 +299,7 @@ class HubAccess:
             return
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
+        _require_robots_own(actor, action)
         if context.taken_down is not None:
             raise Refused(taken_down_refusal(repository, context))
         if allows(context, action):
@@ -330,7 +331,7 @@ class HubAccess:
             )
         return actor.user_id
 
-    def require_account(self, actor: HubActor, action: HubAction = HubAction.CHANGE_ACCOUNT) -> int:
+    def require_account(self, actor: HubActor, action: HubAction) -> int:
         """Return the id of the actor's account if the credential allows the action. Raises SignInNeeded, Refused."""
         user_id = self.require_signed_in(actor)
         if TABLE[action].right not in actor.rights:
@@ -341,9 +342,10 @@ class HubAccess:
         """Check what depends on no repository or namespace, before a route does anything for the actor.
 
         Raises SignInNeeded if the action needs an account, or the hub shows nothing without signing in and this is no
-        way to sign in or up; Refused if the action needs a role on the hub.
+        way to sign in or up; Refused if the action needs a role on the hub, or is not for robots.
         """
         rule = TABLE[action]
+        _require_robots_own(actor, action)
         if isinstance(rule.needs, HubRole):
             await self.require_hub(actor, action)
         if actor.signed_in or actor.operating or actor.build is not None:
@@ -354,29 +356,29 @@ class HubAccess:
         if self.closed and not enters:
             raise SignInNeeded("this hub shows nothing without signing in")
 
-    async def is_admin(self, actor: HubActor) -> bool:
-        """Return whether the actor may administer the hub now and with this credential."""
-        return await self.may_on_hub(actor, HubRole.ADMINISTRATOR)
-
-    async def may_on_hub(self, actor: HubActor, role: HubRole, session: Session | None = None) -> bool:
-        """Return whether the actor has a role on the hub now and with this credential."""
+    async def may_hub(self, actor: HubActor, action: HubAction, session: Session | None = None) -> bool:
+        """Return whether the actor has the role on the hub that an action needs, now and with this credential."""
+        role = hub_role(action)
         if actor.operating:
             return True
-        if actor.user_id is None or Right.ACCOUNT not in actor.rights or actor.granted is not None:
+        if actor.user_id is None or actor.robot or TABLE[action].right not in actor.rights or actor.granted is not None:
             return False
         context = await self.context(actor, "", session)
         return context.admin or (role is HubRole.CURATOR and context.curator)
 
     async def require_hub(self, actor: HubActor, action: HubAction, session: Session | None = None) -> None:
         """Check that the actor may do this on the hub. Raises SignInNeeded, Refused."""
-        role = TABLE[action].needs
-        if not isinstance(role, HubRole):
-            raise TypeError(f"{action.value} needs no role on the hub")
-        if await self.may_on_hub(actor, role, session):
+        if await self.may_hub(actor, action, session):
             return
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
-        raise Refused(f"only {role.value}s may do this")
+        raise Refused(f"only {hub_role(action).value}s may do this")
+
+
+def _require_robots_own(actor: HubActor, action: HubAction) -> None:
+    """Raise Refused for a robot that wants to do what robots may not."""
+    if actor.robot and action not in OF_ROBOTS:
+        raise Refused("robots and CI jobs may only use repositories", "sign in as a user")
 
 
 def hub_actor(actor: Actor) -> HubActor:

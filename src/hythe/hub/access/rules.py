@@ -49,6 +49,14 @@ def allows(context: AccessContext, action: HubAction) -> bool:
     return True
 
 
+def hub_role(action: HubAction) -> HubRole:
+    """Return the role on the hub that an action needs. Raises TypeError if it needs none."""
+    needed = TABLE[action].needs
+    if not isinstance(needed, HubRole):
+        raise TypeError(f"{action.value} needs no role on the hub")
+    return needed
+
+
 def present_actor(actor: HubActor, context: AccessContext) -> HubActor:
     """Return the actor with the limits of their credential, as it was issued and as its personal token is now."""
     state = context.credential

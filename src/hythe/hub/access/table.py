@@ -60,7 +60,7 @@ TABLE: dict[HubAction, ActionRule] = {
         OrganizationRole.OWNER, Right.ADMIN, _CHANGES, "Withdraw the offer of a repository"
     ),
     HubAction.VIEW_BUILD_VALUES: ActionRule(
-        RepositoryRole.WRITE, Right.WRITE, _READS, "See the values of build arguments"
+        RepositoryRole.WRITE, Right.BUILDS, _READS, "See the values of build arguments"
     ),
     HubAction.START_BUILD: ActionRule(RepositoryRole.WRITE, Right.BUILDS, _CHANGES, "Start a build"),
     HubAction.CANCEL_BUILD: ActionRule(RepositoryRole.WRITE, Right.BUILDS, _CHANGES, "Cancel a build"),
@@ -108,6 +108,9 @@ TABLE: dict[HubAction, ActionRule] = {
         Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Turn one's own account into an organization"
     ),
     HubAction.VIEW_ORGANIZATION: ActionRule(Everyone.ANYONE, Right.READ, _READS, "See that an organization exists"),
+    HubAction.VIEW_ORGANIZATION_SETTINGS: ActionRule(
+        OrganizationRole.MEMBER, Right.READ, _READS, "See the settings of an organization"
+    ),
     HubAction.CHANGE_ORGANIZATION: ActionRule(
         OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Change the settings of an organization"
     ),
@@ -208,6 +211,12 @@ TABLE: dict[HubAction, ActionRule] = {
     HubAction.CREATE_USER: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Create an account for another user"
     ),
+    HubAction.USE_RESERVED_NAME: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "Give an account a reserved name, or that of a deleted account"
+    ),
+    HubAction.CREATE_RESTRICTED_ORGANIZATION: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "Create an organization where organizations_by refuses others"
+    ),
     HubAction.VIEW_MAIL: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See messages that the hub sends or could not send"
     ),
@@ -282,23 +291,34 @@ TABLE: dict[HubAction, ActionRule] = {
     HubAction.VIEW_GARBAGE: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See what garbage collection freed, and what is due"
     ),
-    HubAction.COLLECT_GARBAGE: ActionRule(
-        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Start a garbage collection"
-    ),
+    HubAction.COLLECT_GARBAGE: ActionRule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Start a garbage collection"),
     HubAction.VIEW_BUILD_QUEUE: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See the builds of all repositories that wait or run"
     ),
     HubAction.CANCEL_QUEUED_BUILD: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Cancel a build of others"
     ),
-    HubAction.VIEW_WORKERS: ActionRule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See the workers and their builds"),
+    HubAction.VIEW_WORKERS: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See the workers and their builds"
+    ),
     HubAction.DRAIN_WORKER: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Give a worker no more builds, or builds again"
     ),
     HubAction.REMOVE_WORKER: ActionRule(
-        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Remove a worker that is gone from the list"
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Remove a worker that has stopped from the list"
     ),
 }
+
+OF_ROBOTS = frozenset(
+    {
+        HubAction.CREATE_REPOSITORY,
+        *(action for action, rule in TABLE.items() if isinstance(rule.needs, RepositoryRole)),
+        *(action for action, rule in TABLE.items() if rule.needs is Everyone.ANYONE),
+    }
+)
+"""What robots and CI jobs may do, as far as their rights go: they belong to a namespace, whose repositories they use,
+and have no part in running it. They have no account of their own, either.
+"""
 
 OF_REGISTRY = {
     Action.PULL: HubAction.PULL,

@@ -104,7 +104,7 @@ class UserService:
         The sign-ups of each network are limited; those by administrators are not, and they can reuse the name of a
         deleted account. Raises Refused, TooManyAttempts, Taken, Invalid (naming every invalid field).
         """
-        by_admin = actor.operating or await self._access.is_admin(actor)
+        by_admin = await self._access.may_hub(actor, HubAction.CREATE_USER)
         if not (self.sign_up_open or by_admin):
             raise Refused("sign-up is disabled on this hub", "ask an administrator for an account")
         if admin:
@@ -181,8 +181,10 @@ class UserService:
         user = await self._named(name)
         if user is None:
             raise NotFound(f"user {name!r} does not exist")
-        if user.id == actor.user_id or await self._access.is_admin(actor):
+        if await self._access.may_hub(actor, HubAction.VIEW_USERS):
             return user
+        if user.id == actor.user_id and actor.granted is None and not actor.robot:
+            return await self.me(actor)
         return msgspec.structs.replace(user, email="", plan=Plan(), usage=PlanUsage())
 
     async def _named(self, name: str) -> User | None:
@@ -204,7 +206,7 @@ class UserService:
 
     async def change_me(self, actor: HubActor, change: UserChange) -> User:
         """Change the actor's own account and return it. Raises SignInNeeded, Refused."""
-        user_id = self._access.require_account(actor)
+        user_id = self._access.require_account(actor, HubAction.CHANGE_ACCOUNT)
         async with self._database.writing() as session:
             await store.change(session, user_id, _set_fields(change))
             await audit.record(
@@ -237,7 +239,7 @@ class UserService:
         if user.organization:
             raise Refused(f"{name} is an organization, which has no password", "its owners sign in as themselves")
         if user.id == actor.user_id:
-            self._access.require_account(actor)
+            self._access.require_account(actor, HubAction.SET_PASSWORD)
             await self._credentials.require_password(actor, current or "")
         else:
             await self._access.require_hub(actor, HubAction.RESET_PASSWORD)

@@ -95,7 +95,7 @@ class AuditLog:
     async def _require(self, actor: HubActor, namespace: str) -> None:
         if not namespace:
             await self._access.require_hub(actor, HubAction.VIEW_AUDIT_LOG)
-        elif not await self._access.is_admin(actor):
+        elif not await self._access.may_hub(actor, HubAction.VIEW_AUDIT_LOG):
             await self._access.require_namespace(actor, namespace, HubAction.VIEW_NAMESPACE_AUDIT_LOG)
 
     async def _values(self, session: Session, filters: AuditFilter) -> dict[str, Any]:

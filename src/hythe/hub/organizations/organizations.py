@@ -91,20 +91,23 @@ class OrganizationService:
 
     async def may_create(self, actor: HubActor) -> bool:
         """Return whether the actor may create organizations."""
-        return actor.signed_in and (self._by_anyone or await self._access.is_admin(actor))
+        return actor.signed_in and (
+            self._by_anyone or await self._access.may_hub(actor, HubAction.CREATE_RESTRICTED_ORGANIZATION)
+        )
 
     async def create(self, actor: HubActor, new: NewOrganization) -> Organization:
         """Create an organization, whose owner the actor becomes. Raises Invalid, Taken."""
         user_id = self._access.require_account(actor, HubAction.CREATE_ORGANIZATION)
         await self._access.require_confirmed(actor)
-        by_admin = await self._access.is_admin(actor)
-        if not (self._by_anyone or by_admin):
+        if not await self.may_create(actor):
             raise Refused("only administrators may create organizations on this hub", "ask one of them")
         new.check()
         try:
             async with self._database.writing() as session:
                 await require_room(session, user_id)
-                organization = await self._add(session, new.name, by_admin=by_admin)
+                organization = await self._add(
+                    session, new.name, reserved=await self._access.may_hub(actor, HubAction.USE_RESERVED_NAME, session)
+                )
                 await member_store.add(session, organization.id, user_id, OrganizationRole.OWNER, self._clock())
                 await audit.record(
                     session,
@@ -119,15 +122,18 @@ class OrganizationService:
             raise _taken(new.name) from error
         return organization
 
-    async def _add(self, session: Session, name: str, *, by_admin: bool) -> Organization:
-        """Add an organization with its namespace. Raises Taken, IntegrityError."""
+    async def _add(self, session: Session, name: str, *, reserved: bool) -> Organization:
+        """Add an organization with its namespace. ``reserved``: also with a reserved name.
+
+        Raises Taken, IntegrityError.
+        """
         if await namespace_store.by_name(session, name) is not None:
             raise _taken(name)
         at = self._clock()
         user = await user_store.add(session, name, store.placeholder_email(), "", admin=False, plan=self._plan, at=at)
         await store.make_organization(session, user.id)
         await namespace_store.add_for_user(session, name, user.id)
-        if by_admin:
+        if reserved:
             await administration_store.release_name(session, name)
         elif await administration_store.is_reserved(session, name):
             raise _taken(name)
@@ -139,8 +145,9 @@ class OrganizationService:
         """Return an organization. Those who are not members see its name only: the settings have default values."""
         async with self._database.reading() as session:
             found = await _named(session, name)
-            context = await self._access.context(actor, f"{name}/", session)
-        if context.member is not None or actor.operating or await self._access.is_admin(actor):
+            if await self._access.may(actor, f"{name}/", HubAction.VIEW_ORGANIZATION_SETTINGS, session):
+                return found
+        if await self._access.may_hub(actor, HubAction.VIEW_USERS):
             return found
         return Organization(found.id, name, Visibility.PUBLIC, DefaultRole.NONE, False, False, found.created_at)
 

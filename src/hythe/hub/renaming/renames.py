@@ -114,7 +114,7 @@ class RenameService:
                     raise NotFound(f"account {name!r} does not exist")
                 if new == name:
                     return new
-                if not await self._access.is_admin(actor):
+                if not await self._access.may_hub(actor, HubAction.USE_RESERVED_NAME):
                     await require_name(session, new)
                 await self._rename(session, actor, account, new)
                 detail = {"former": name}

@@ -13,7 +13,6 @@ from hythe.web.routes.page_request import PageRequest
 
 async def confirm(page: PageRequest) -> Response:
     """Show the form, or confirm the session and continue."""
-    page.require_account()
     form = prefilled(next=local_target(page.request.query_params.get("next", "/account")))
     if page.request.method == "POST":
         form = await page.form()

@@ -16,7 +16,6 @@ from hythe.web.routes.page_request import PageRequest
 
 async def import_build(page: PageRequest) -> Response:
     """Show the form, or create a configuration from the pasted settings."""
-    page.require_account()
     if page.request.method != "POST":
         return await _render(page, prefilled(visibility="public"))
     form = await page.form()

@@ -18,7 +18,6 @@ ADDRESS = "/account/email"
 
 async def email(page: PageRequest) -> Response:
     """Show the address, or ask for another one."""
-    page.require_account()
     form = Form()
     if page.request.method == "POST":
         form = await page.form()
@@ -46,7 +45,6 @@ async def _email_page(page: PageRequest, form: Form) -> Response:
 
 async def send_again(page: PageRequest) -> Response:
     """Send the e-mail again that confirms an address."""
-    page.require_account()
     await page.form()
     try:
         await page.site.hub.emails.send_again(page.actor)

@@ -107,7 +107,6 @@ async def new_account(page: PageRequest) -> Response:
 
 async def identities(page: PageRequest) -> Response:
     """List the linked identities, and the providers to link others of."""
-    page.require_account()
     return await _list(page)
 
 
@@ -128,7 +127,6 @@ async def link(page: PageRequest) -> Response:
 
     The browser is not redirected, because the content security policy lets forms lead to this hub alone.
     """
-    page.require_account()
     await page.form()
     name = page.request.path_params["provider"]
     try:
@@ -144,7 +142,6 @@ async def link(page: PageRequest) -> Response:
 
 async def unlink(page: PageRequest) -> Response:
     """Unlink an identity."""
-    page.require_account()
     await page.form()
     try:
         await page.site.hub.identities.unlink(page.actor, page.request.path_params["identity"])

@@ -28,7 +28,6 @@ async def link(page: PageRequest) -> Response:
         secret = page.request.query_params.get("token", "")
         return await _link_page(page, secret)
     form = await page.form()
-    page.require_account()
     secret = form["token"][:LONGEST_SECRET]
     if form["action"] == "decline":
         await invitations.decline_link(page.actor, secret)
@@ -63,7 +62,6 @@ def _offered_address(invitation: Invitation) -> str:
 
 async def own_invitations(page: PageRequest) -> Response:
     """List the invitations that the user can accept."""
-    page.require_account()
     return await _own_page(page)
 
 
@@ -81,7 +79,6 @@ async def _own_page(page: PageRequest, problem: str = "") -> Response:
 
 async def accept_invitation(page: PageRequest) -> Response:
     """Accept one of the user's invitations."""
-    page.require_account()
     await page.form()
     try:
         invitation = await page.site.hub.invitations.accept(page.actor, page.request.path_params["invitation"])
@@ -92,7 +89,6 @@ async def accept_invitation(page: PageRequest) -> Response:
 
 async def decline_invitation(page: PageRequest) -> Response:
     """Decline one of the user's invitations."""
-    page.require_account()
     await page.form()
     await page.site.hub.invitations.decline(page.actor, page.request.path_params["invitation"])
     return page.redirect(OWN, Flash.INVITATION_DECLINED)

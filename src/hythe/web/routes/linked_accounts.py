@@ -14,7 +14,6 @@ ADDRESS = "/account/linked-accounts"
 
 async def linked_accounts(page: PageRequest) -> Response:
     """List the linked accounts, or link one with a token."""
-    page.require_account()
     form = Form()
     if page.request.method == "POST":
         form = await page.form()
@@ -44,7 +43,6 @@ async def _render(page: PageRequest, form: Form, problem: str = "") -> Response:
 
 async def begin(page: PageRequest) -> Response:
     """Redirect to the forge's OAuth page, whose address comes from the settings."""
-    page.require_account()
     query = page.request.query_params
     private = query.get("private") == "yes"
     where = page.site.forges.linked_accounts.authorization_url(
@@ -55,7 +53,6 @@ async def begin(page: PageRequest) -> Response:
 
 async def authorized(page: PageRequest) -> Response:
     """Link the account after the forge has redirected the user back."""
-    page.require_account()
     query = page.request.query_params
     if "code" not in query:
         reason = query.get("error_description") or query.get("error") or "no reason given"
@@ -72,7 +69,6 @@ async def authorized(page: PageRequest) -> Response:
 
 async def unlink(page: PageRequest) -> Response:
     """Ask for confirmation, or unlink and list what could not be removed at the forge."""
-    page.require_account()
     account = await page.site.forges.linked_accounts.get(page.actor, page.request.path_params["linked_account"])
     removed = None
     if page.request.method == "POST":

@@ -36,13 +36,11 @@ class Chosen:
 
 async def choose_source(page: PageRequest) -> Response:
     """Step 1: a linked account or any git URL."""
-    page.require_account()
     return page.render("new-build.html", accounts=await page.site.forges.linked_accounts.list_own(page.actor))
 
 
 async def choose_repository(page: PageRequest) -> Response:
     """Step 2: a repository of the linked account."""
-    page.require_account()
     accounts = page.site.forges.linked_accounts
     account = await accounts.get(page.actor, page.request.path_params["linked_account"])
     query = page.request.query_params.get("q", "")
@@ -53,7 +51,6 @@ async def choose_repository(page: PageRequest) -> Response:
 
 async def choose_rules(page: PageRequest) -> Response:
     """Step 3: name, visibility and rules, with a preview; then create the configuration."""
-    page.require_account()
     form = Form()
     if page.request.method == "POST":
         form = await page.form()

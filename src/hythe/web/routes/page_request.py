@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.errors import SignInNeeded
 from hythe.hub.sign_in.identities import ProviderOffer
 from hythe.hub.sign_in.passkeys import RelyingParty
 from hythe.hub.sign_in.sessions import NewSession
@@ -127,11 +126,6 @@ class PageRequest:
     def user_agent(self) -> str:
         """How the browser describes itself."""
         return self.request.headers.get("user-agent", "")
-
-    def require_account(self) -> None:
-        """Raise SignInNeeded, which redirects to the sign-in page, unless the user is signed in."""
-        if not self.signed_in:
-            raise SignInNeeded("sign in first")
 
     async def form(self) -> Form:
         """Read the submitted form. Raises CsrfError and BadForm."""

@@ -9,6 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
+from hythe.hub.access.table import TABLE
+from hythe.hub.errors import Refused, SignInNeeded
+from hythe.hub.roles import HubRole
 from hythe.hub.routes.declared_route import DeclaredRoute
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.site import Site
@@ -48,8 +51,10 @@ class PageRoute:
         """Return the route; ``routes/errors.py`` turns exceptions of the handler into pages.
 
         Who has to sign in first, or to be an administrator, is decided here, and everything else by the services.
+        Only those who may open a page submit its form.
         """
         actions = self.actions
+        first = {"GET": actions.get("GET", ()), "POST": (*actions.get("GET", ()), *actions.get("POST", ()))}
 
         async def endpoint(request: Request) -> Response:
             await site.templates.prepare()
@@ -57,11 +62,23 @@ class PageRoute:
             request.state.page = page
             if any(map(_cannot_exist, request.path_params.values())):
                 raise HTTPException(404)
-            for action in actions["POST" if request.method == "POST" else "GET"]:
-                await site.hub.access.admit(page.actor, action)
+            for action in first["POST" if request.method == "POST" else "GET"]:
+                await _admit(site, page, action)
             return await self.handler(page)
 
         return DeclaredRoute(self.path, endpoint, actions, methods=list(actions), name=self.handler.__name__)
+
+
+async def _admit(site: Site, page: PageRequest, action: HubAction) -> None:
+    """Check that the user may reach the handler; pages of administrators do not exist for others."""
+    try:
+        await site.hub.access.admit(page.actor, action)
+    except Refused as error:
+        raise HTTPException(404) from error
+    except SignInNeeded as error:
+        if site.hub.access.closed or not isinstance(TABLE[action].needs, HubRole):
+            raise
+        raise HTTPException(404) from error
 
 
 def _cannot_exist(part: object) -> bool:

@@ -43,7 +43,6 @@ def given_repositories(form: Form) -> tuple[str, ...] | None:
 
 async def tokens(page: PageRequest) -> Response:
     """List the personal tokens, or create one and show its secret once."""
-    page.require_account()
     form = _empty(page)
     if page.request.method != "POST":
         return await _tokens_page(page, form)
@@ -87,7 +86,6 @@ async def _tokens_page(page: PageRequest, form: Form, secret: str = "") -> Respo
 
 async def rotate_token(page: PageRequest) -> Response:
     """Give a personal token a new secret, and show it once."""
-    page.require_account()
     sent = await page.form()
     rotation = parse_values({"overlap_hours": sent["overlap_hours"] or "0"}, Rotation)
     token_id = page.request.path_params["token"]
@@ -97,7 +95,6 @@ async def rotate_token(page: PageRequest) -> Response:
 
 async def delete_token(page: PageRequest) -> Response:
     """Delete a personal token."""
-    page.require_account()
     await page.form()
     await page.site.hub.personal_tokens.delete(page.actor, page.request.path_params["token"])
     return page.redirect("/account/tokens", Flash.TOKEN_DELETED)

@@ -60,12 +60,15 @@ async def overview(page: PageRequest) -> Response:
         return await _image_page(page, repository, reference)
     if path != repository_address(repository):
         return page.redirect(repository_address(repository))
+    context = await page.site.hub.access.context(page.actor, repository.full_name)
     latest = await page.site.hub.tags.list(page.actor, repository.full_name, Paging(1, RECENT_TAGS))
     return page.render(
         "repository.html",
         repository=repository,
         description=await page.site.hub.descriptions.of(repository),
         latest=latest,
+        taken_down=context.taken_down,
+        may_report=page.signed_in and context.namespace_role is None,
         has_latest=await _has_latest(page, repository),
         may_write=await page.site.hub.repositories.may_write(page.actor, repository.full_name),
         source=await _source_of(page, repository) if repository.built else "",

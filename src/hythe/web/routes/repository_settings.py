@@ -20,7 +20,6 @@ FIELDS = ("visibility", "description", "full_description")
 
 async def new_repository(page: PageRequest) -> Response:
     """Show the form, or create a repository."""
-    page.require_account()
     if page.request.method != "POST":
         visibility = (await page.site.hub.users.me(page.actor)).default_visibility.value
         namespace = page.request.query_params.get("namespace", "") or page.name
@@ -38,7 +37,7 @@ async def new_repository(page: PageRequest) -> Response:
 
 async def _new_page(page: PageRequest, form: Form, status: int = 200) -> Response:
     namespaces = await creatable_namespaces(page, form["namespace"])
-    if await page.site.hub.access.is_admin(page.actor):
+    if await page.site.hub.access.may(page.actor, f"{DEFAULT_NAMESPACE}/", HubAction.CREATE_REPOSITORY):
         namespaces.append((DEFAULT_NAMESPACE, "Top-level: an official image of this hub, always public"))
     return page.render(
         "new-repository.html", status, form=form, namespaces=namespaces, description_length=DESCRIPTION_LENGTH

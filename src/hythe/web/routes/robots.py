@@ -27,7 +27,6 @@ def namespace_of_page(page: PageRequest) -> str:
 
 async def robots(page: PageRequest) -> Response:
     """List the robots, or create one and show its token once."""
-    page.require_account()
     if page.request.method != "POST":
         return await _robots_page(page, _empty(page))
     sent = await page.form()
@@ -73,7 +72,6 @@ async def _robots_page(page: PageRequest, form: Form, secret: str = "", robot: s
 
 async def rotate_robot(page: PageRequest) -> Response:
     """Give a robot a new token, and show it once."""
-    page.require_account()
     sent = await page.form()
     rotation = parse_values({"overlap_hours": sent["overlap_hours"] or "0"}, Rotation)
     name = page.request.path_params["robot"]
@@ -83,7 +81,6 @@ async def rotate_robot(page: PageRequest) -> Response:
 
 async def delete_robot(page: PageRequest) -> Response:
     """Delete a robot."""
-    page.require_account()
     await page.form()
     namespace = namespace_of_page(page)
     await page.site.hub.robots.delete(page.actor, namespace, page.request.path_params["robot"])

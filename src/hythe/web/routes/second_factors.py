@@ -18,7 +18,6 @@ ADDRESS = "/account/two-factor"
 
 async def second_factors(page: PageRequest) -> Response:
     """Show the second factors."""
-    page.require_account()
     return await _overview(page)
 
 
@@ -32,7 +31,6 @@ async def _overview(page: PageRequest, codes: tuple[str, ...] = (), problem: Ref
 
 async def app(page: PageRequest) -> Response:
     """Show a new secret for an authenticator app, or activate it by a code."""
-    page.require_account()
     service = page.site.hub.second_factors
     if page.request.method != "POST":
         return await _app_page(page, await service.new_app(page.actor, page.host), Form())
@@ -60,21 +58,18 @@ async def _app_page(page: PageRequest, new: NewApp, form: Form) -> Response:
 
 async def remove_app(page: PageRequest) -> Response:
     """Remove the authenticator app."""
-    page.require_account()
     await page.form()
     return await _removed(page, page.site.hub.second_factors.remove_app(page.actor))
 
 
 async def recovery_codes(page: PageRequest) -> Response:
     """Replace the recovery codes and show the new ones once."""
-    page.require_account()
     await page.form()
     return await _overview(page, await page.site.hub.second_factors.new_recovery_codes(page.actor))
 
 
 async def new_passkey(page: PageRequest) -> Response:
     """Show the form for a new passkey, or add it."""
-    page.require_account()
     service = page.site.hub.second_factors
     form = Form()
     if page.request.method == "POST":
@@ -99,7 +94,6 @@ async def new_passkey(page: PageRequest) -> Response:
 
 async def rename_passkey(page: PageRequest) -> Response:
     """Show the form with the name of a passkey, or rename it."""
-    page.require_account()
     service, number = page.site.hub.second_factors, page.request.path_params["passkey"]
     if page.request.method == "POST":
         form = await page.form()
@@ -120,7 +114,6 @@ async def rename_passkey(page: PageRequest) -> Response:
 
 async def remove_passkey(page: PageRequest) -> Response:
     """Remove a passkey."""
-    page.require_account()
     await page.form()
     return await _removed(
         page, page.site.hub.second_factors.remove_passkey(page.actor, page.request.path_params["passkey"])

@@ -12,14 +12,12 @@ ADDRESS = "/account/sessions"
 
 async def sessions(page: PageRequest) -> Response:
     """List the sessions."""
-    page.require_account()
     listed = await page.site.hub.sessions.list(page.actor, paging_of(page))
     return page.render("sessions.html", sessions=listed, link=page_link(ADDRESS), tabs=account_tabs(ADDRESS))
 
 
 async def end_session(page: PageRequest) -> Response:
     """End one session."""
-    page.require_account()
     await page.form()
     await page.site.hub.sessions.revoke(page.actor, page.request.path_params["session"])
     return page.redirect(ADDRESS, Flash.SESSION_ENDED)
@@ -27,7 +25,6 @@ async def end_session(page: PageRequest) -> Response:
 
 async def end_other_sessions(page: PageRequest) -> Response:
     """End all sessions but this one."""
-    page.require_account()
     await page.form()
     await page.site.hub.sessions.revoke_others(page.actor)
     return page.redirect(ADDRESS, Flash.SESSIONS_ENDED)

@@ -83,7 +83,6 @@ def _sign_in_page(page: PageRequest, form: Form, status: int = 200) -> Response:
 
 async def sign_out(page: PageRequest) -> Response:
     """End the session."""
-    if page.signed_in:
-        await page.form()
-        await page.site.hub.sessions.sign_out(page.session)
+    await page.form()
+    await page.site.hub.sessions.sign_out(page.session)
     return page.end_session(page.redirect("/", Flash.SIGNED_OUT))

@@ -18,7 +18,6 @@ GITHUB = "https://token.actions.githubusercontent.com"
 
 async def trust_rules(page: PageRequest) -> Response:
     """List the trust rules, or create one."""
-    page.require_account()
     namespace = namespace_of_page(page)
     if page.request.method != "POST":
         empty = {"rights": DEFAULT_RIGHTS, "issuer": (GITHUB,), "lifetime_minutes": (str(DEFAULT_LIFETIME),)}
@@ -62,7 +61,6 @@ async def _rules_page(page: PageRequest, form: Form) -> Response:
 
 async def delete_trust_rule(page: PageRequest) -> Response:
     """Delete a trust rule, and end the tokens that it gave."""
-    page.require_account()
     await page.form()
     namespace = namespace_of_page(page)
     await page.site.hub.trust_rules.delete(page.actor, namespace, page.request.path_params["rule"])

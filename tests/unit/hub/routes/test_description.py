@@ -46,7 +46,7 @@ def test_unknown_fields_are_refused(as_: People) -> None:
     ]
     assert len(bodies) > 15
     for method, path in bodies:
-        reply = as_("ann").request(method, re.sub(r"\{\w+\}", "ann", path), json={"surprise": 1, "more": {"x": []}})
+        reply = as_("curator").request(method, re.sub(r"\{\w+\}", "ann", path), json={"surprise": 1, "more": {"x": []}})
 
         assert reply.status_code == 422, (method, path)
         assert {"surprise", "more"} <= {error["field"] for error in reply.json()["errors"]}
