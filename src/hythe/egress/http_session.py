@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,17 +13,20 @@ from aiohttp.resolver import DefaultResolver
 from hythe.egress.policy import EgressDenied, EgressPolicy
 
 
-def open_egress_session(policy: EgressPolicy, **options: Any) -> aiohttp.ClientSession:
+def open_egress_session(
+    policy: EgressPolicy, tls: ssl.SSLContext | None = None, **options: Any
+) -> aiohttp.ClientSession:
     """Return a session whose connections, redirects included, reach only what ``policy`` allows.
 
-    Proxies of the environment are not used: a proxy would connect to addresses that nothing has checked. ``options``
-    are those of ``aiohttp.ClientSession``. Refused requests raise aiohttp.ClientConnectorError; see ``egress_denial``.
+    Proxies of the environment are not used: a proxy would connect to addresses that nothing has checked. ``tls`` None
+    is the default context; ``options`` are those of ``aiohttp.ClientSession``. Refused requests raise
+    aiohttp.ClientConnectorError; see ``egress_denial``.
     """
     gate = _Gate(policy)
     tracing = aiohttp.TraceConfig()
     tracing.on_connection_create_start.append(gate.resolve_names)
     connector = aiohttp.TCPConnector(
-        resolver=_EgressResolver(gate), use_dns_cache=False, socket_factory=gate.make_socket
+        resolver=_EgressResolver(gate), use_dns_cache=False, socket_factory=gate.make_socket, ssl=tls or True
     )
     return aiohttp.ClientSession(
         connector=connector,

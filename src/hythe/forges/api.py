@@ -7,6 +7,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from hythe.egress.http_session import egress_denial
 from hythe.forges.errors import ForgeError, ForgeUnavailable, PermissionDenied, TokenRefused
 from hythe.forges.json_sanitizing import without_nul
 
@@ -121,17 +122,20 @@ async def fetch(
     headers: Mapping[str, str],
     content: bytes | None,
     max_size: int = MAX_RESPONSE_SIZE,
+    max_seconds: float = TIMEOUT,
 ) -> ApiResponse:
     """Send one request without following redirects. Raises ForgeUnavailable, ForgeError."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+    timeout = aiohttp.ClientTimeout(total=max_seconds)
     try:
         async with session.request(
             method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             body = await _read(response, title, max_size)
             return ApiResponse(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
-    except (TimeoutError, aiohttp.ClientError, OSError, UnicodeError) as error:
-        reason = str(error) or type(error).__name__
+    except TimeoutError as error:
+        raise ForgeUnavailable(f"{title} sent no response within {max_seconds:g} seconds", RETRY_LATER) from error
+    except (aiohttp.ClientError, OSError, UnicodeError) as error:
+        reason = str(egress_denial(error) or error) or type(error).__name__
         raise ForgeUnavailable(f"cannot connect to {title}: {reason}", RETRY_LATER) from error
 
 

@@ -60,8 +60,7 @@ from hythe.hub.sign_in.sessions import SessionService
 from hythe.hub.sign_in.sign_in_states import SignInStates
 from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
 from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
-from hythe.hub.tokens.id_tokens import IdTokens
-from hythe.hub.tokens.issuer_keys import IssuerKeys
+from hythe.hub.tokens.issuers import TrustedIssuers
 from hythe.hub.tokens.keys import SigningKeys, open_secret_box
 from hythe.hub.tokens.leaked_tokens import LeakedTokenService
 from hythe.hub.tokens.personal_tokens import PersonalTokenService
@@ -322,13 +321,13 @@ def _token_services(
 ) -> tuple[TokenService, PersonalTokenService, RobotService, TrustRuleService, TokenExchange, LeakedTokenService]:
     database, access, clock, settings = foundation.database, foundation.access, foundation.clock, foundation.settings
     terms = TokenTerms(clock, settings.token_max_age)
-    id_tokens = IdTokens(IssuerKeys(EgressPolicy.parse(settings.internal_networks)), clock)
+    issuers = TrustedIssuers(EgressPolicy.parse(settings.internal_networks))
     return (
         TokenService(database, access, foundation.credentials, foundation.keys, clock, settings.token_lifetime),
         PersonalTokenService(database, access, clock, terms),
         RobotService(database, access, clock, terms),
         TrustRuleService(database, access, clock),
-        TokenExchange(database, id_tokens, clock, settings.public_url),
+        TokenExchange(database, issuers, clock, settings.public_url),
         LeakedTokenService(database, foundation.mail_queue, clock, settings.public_url),
     )
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,17 +15,30 @@ from joserfc.jwk import JWKRegistry, Key
 from hythe.identity_providers.errors import ProviderUnavailable
 from hythe.identity_providers.http import ProviderHTTP
 
-CACHE_SECONDS = 3600.0
-"""After this time, metadata and keys are read again."""
+FRESH = 600.0
+"""Seconds for which metadata and keys are used without another look."""
+
+STALE = 3600.0
+"""Seconds for which they are used while the issuer cannot be read."""
 
 MIN_KEY_INTERVAL = 60.0
-"""Minimum seconds between two reads of the keys because of an unknown key ID, which anyone can send."""
+"""Minimum seconds between two reads because of an unknown key ID, which anyone can send."""
+
+PAUSE = 5.0
+"""Seconds after a failure in which an issuer that the operator named is not asked again."""
 
 MAX_KEYS = 100
 
+RSA_BITS = range(2048, 8192 + 1)
+"""Sizes of RSA keys: smaller ones are not safe, and verifying with a huge one takes long."""
+
+MAX_EXPONENT_LENGTH = 6
+"""Characters of the exponent of an RSA key in Base64, for the same reason."""
+
 WELL_KNOWN = "/.well-known/openid-configuration"
 
-T = TypeVar("T")
+OpenHTTP: TypeAlias = Callable[[], AbstractAsyncContextManager[ProviderHTTP]]
+"""Opens a client for the requests of one look, or raises ProviderUnavailable."""
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -38,61 +53,85 @@ class Metadata(msgspec.Struct, frozen=True):
     authorization_response_iss_parameter_supported: bool = False
 
 
+class IssuerKey(msgspec.Struct, frozen=True):
+    """A public key for signatures; without an ``algorithm`` it is for all of its type (``RSA`` or ``EC``)."""
+
+    key_id: str | None
+    type: str
+    algorithm: str | None
+    key: Key
+
+
 class _KeySet(msgspec.Struct, frozen=True):
     keys: list[dict[str, Any]] = []
 
 
-class _Cached(msgspec.Struct, frozen=True):
-    value: Any
+class _Published(msgspec.Struct, frozen=True):
+    metadata: Metadata
+    keys: tuple[IssuerKey, ...]
     read_at: float
 
 
 class Issuer:
     """One issuer: its metadata and the keys that sign its tokens. Concurrent readers wait for one request."""
 
-    def __init__(
-        self, http: ProviderHTTP, issuer: str, title: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """``issuer`` is the URL that the operator configured; a slash at its end makes no difference."""
-        self._http = http
-        self._url = issuer.rstrip("/")
+    def __init__(self, url: str, title: str, clock: Callable[[], float] = time.monotonic, pause: float = PAUSE) -> None:
+        """``url`` is the issuer as someone named it; a slash at its end makes no difference.
+
+        ``title`` names it in errors, and ``pause`` is the time after a failure in which it is not asked again.
+        """
+        self._url = url.rstrip("/")
         self._title = title
         self._clock = clock
+        self._pause = pause
         self._lock = asyncio.Lock()
-        self._metadata: _Cached | None = None
-        self._keys: _Cached | None = None
+        self._published: _Published | None = None
+        self._failed_at = float("-inf")
+        self._problem = ProviderUnavailable(f"{title} was not read yet")
 
-    async def metadata(self) -> Metadata:
+    async def metadata(self, open_http: OpenHTTP) -> Metadata:
         """Return the issuer's metadata. Raises ProviderUnavailable."""
-        async with self._lock:
-            return await self._read_metadata()
+        return (await self._read(open_http, FRESH)).metadata
 
-    async def keys(self, key_id: str | None) -> list[Key]:
+    async def keys(self, key_id: str | None, open_http: OpenHTTP) -> tuple[IssuerKey, ...]:
         """Return the keys with this ID, or all keys without an ID. Raises ProviderUnavailable.
 
         An unknown ID makes the hub read the keys again, at most once in MIN_KEY_INTERVAL.
         """
-        async with self._lock:
-            known = await self._read_keys(CACHE_SECONDS)
-            if not (found := _with_id(known, key_id)):
-                found = _with_id(await self._read_keys(MIN_KEY_INTERVAL), key_id)
-            return found
+        found = _with_id((await self._read(open_http, FRESH)).keys, key_id)
+        return found or _with_id((await self._read(open_http, MIN_KEY_INTERVAL)).keys, key_id)
 
-    async def _read_metadata(self) -> Metadata:
-        cached = self._metadata
-        if cached is None or self._clock() - cached.read_at > CACHE_SECONDS:
-            metadata = await self._http.get(self._url + WELL_KNOWN, Metadata)
-            self._require_consistent(metadata)
-            cached = self._metadata = _Cached(metadata, self._clock())
-        found: Metadata = cached.value
-        return found
+    async def _read(self, open_http: OpenHTTP, max_age: float) -> _Published:
+        if self._age() >= max_age:
+            async with self._lock:
+                if self._age() >= max_age and self._clock() - self._failed_at >= self._pause:
+                    await self._look(open_http)
+        if self._published is None or self._age() >= STALE:
+            raise ProviderUnavailable(self._problem.message, self._problem.hint)
+        return self._published
+
+    def _age(self) -> float:
+        return float("inf") if self._published is None else self._clock() - self._published.read_at
+
+    async def _look(self, open_http: OpenHTTP) -> None:
+        async with open_http() as http:
+            try:
+                metadata = await http.get(self._url + WELL_KNOWN, Metadata)
+                self._require_consistent(metadata)
+                listed = await http.get(metadata.jwks_uri, _KeySet)
+                if len(listed.keys) > MAX_KEYS:
+                    raise ProviderUnavailable(f"{self._title} has more than {MAX_KEYS} keys")
+            except ProviderUnavailable as error:
+                self._failed_at, self._problem = self._clock(), error
+                return
+        self._published = _Published(metadata, _imported(listed.keys), self._clock())
 
     def _require_consistent(self, metadata: Metadata) -> None:
-        """Check that the metadata are those of the configured issuer, and as safe as its own URL."""
+        """Check that the metadata are those of this issuer, and as safe as its own URL."""
         if metadata.issuer.rstrip("/") != self._url:
             raise ProviderUnavailable(
-                f"{self._title} calls itself {metadata.issuer[:200]!r}, not {self._url!r}",
-                "an administrator can correct the issuer in the setting identity_providers",
+                f"{self._title} has the metadata of another issuer, {metadata.issuer[:200]!r} instead of {self._url!r}",
+                "use the issuer as it calls itself",
             )
         endpoints = (
             metadata.jwks_uri,
@@ -103,29 +142,34 @@ class Issuer:
         schemes = ("https",) if self._url.startswith("https:") else ("https", "http")
         for url in filter(None, endpoints):
             if urlsplit(url).scheme not in schemes:
-                raise ProviderUnavailable(f"{self._title} has an endpoint without HTTPS: {url[:200]}")
-
-    async def _read_keys(self, max_age: float) -> list[Key]:
-        cached = self._keys
-        if cached is None or self._clock() - cached.read_at > max_age:
-            listed = await self._http.get((await self._read_metadata()).jwks_uri, _KeySet)
-            cached = self._keys = _Cached(_imported(listed.keys[:MAX_KEYS]), self._clock())
-        found: list[Key] = cached.value
-        return found
+                raise ProviderUnavailable(f"{self._title} has an endpoint that is not an https URL: {url[:200]}")
 
 
-def _imported(listed: list[dict[str, Any]]) -> list[Key]:
-    """Return the public keys for signatures; those of kinds that we do not know are left out."""
-    keys: list[Key] = []
+def _imported(listed: list[dict[str, Any]]) -> tuple[IssuerKey, ...]:
+    """Return the public keys for signatures; those of unusual sizes or unknown kinds are left out."""
+    keys: list[IssuerKey] = []
     for each in listed:
-        if each.get("use", "sig") != "sig" or each.get("kty") not in ("RSA", "EC"):
+        kind = each.get("kty")
+        if each.get("use", "sig") != "sig" or not (kind == "EC" or (kind == "RSA" and _is_usual(each))):
             continue
         try:
-            keys.append(JWKRegistry.import_key(each))
+            keys.append(IssuerKey(each.get("kid"), kind, each.get("alg"), JWKRegistry.import_key(each)))
         except (JoseError, ValueError, TypeError, KeyError):
             continue
-    return keys
+    return tuple(keys)
 
 
-def _with_id(keys: list[Key], key_id: str | None) -> list[Key]:
-    return [key for key in keys if key_id is None or key.kid == key_id]
+def _is_usual(key: Mapping[str, Any]) -> bool:
+    """Return whether an RSA key has a usual size."""
+    modulus, exponent = key.get("n"), key.get("e")
+    if not isinstance(modulus, str) or not isinstance(exponent, str) or len(exponent) > MAX_EXPONENT_LENGTH:
+        return False
+    try:
+        decoded = urlsafe_b64decode(modulus + "=" * (-len(modulus) % 4))
+    except ValueError:
+        return False
+    return int.from_bytes(decoded).bit_length() in RSA_BITS
+
+
+def _with_id(keys: tuple[IssuerKey, ...], key_id: str | None) -> tuple[IssuerKey, ...]:
+    return tuple(key for key in keys if key_id is None or key.key_id == key_id)

@@ -3,6 +3,7 @@
 IdentityProviderError           root
 ├── ProviderUnavailable         the provider does not respond, or not as its protocol says; try again later
 └── IdentityRejected            the provider, or a check of its response, refused this sign-in
+    └── IdTokenRejected         an ID token is not genuine, for someone else, or for another time
 """
 
 
@@ -26,4 +27,11 @@ class IdentityRejected(IdentityProviderError):
     """The provider, or a check of its response, refused this sign-in."""
 
     def __init__(self, message: str, hint: str = "sign in again") -> None:
+        super().__init__(message, hint)
+
+
+class IdTokenRejected(IdentityRejected):
+    """An ID token is not genuine, for someone else, or for another time."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)

@@ -8,12 +8,12 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from hythe.forges.api import ApiResponse, fetch
+from hythe.forges.api import TIMEOUT, ApiResponse, fetch
 from hythe.forges.errors import ForgeError
 from hythe.identity_providers.errors import ProviderUnavailable
 
 MAX_SIZE = 1 << 20
-"""Bytes of a response."""
+"""Maximum bytes of a response."""
 
 T = TypeVar("T")
 
@@ -21,10 +21,14 @@ T = TypeVar("T")
 class ProviderHTTP:
     """The HTTP client of one provider. Redirects are not followed."""
 
-    def __init__(self, session: aiohttp.ClientSession, title: str) -> None:
-        """``title`` names the provider in errors."""
+    def __init__(
+        self, session: aiohttp.ClientSession, title: str, max_size: int = MAX_SIZE, timeout: float = TIMEOUT
+    ) -> None:
+        """``title`` names the provider in errors; ``timeout`` is in seconds."""
         self._session = session
         self._title = title
+        self._max_size = max_size
+        self._timeout = timeout
 
     async def get(self, url: str, wanted: type[T], token: str = "") -> T:
         """GET a JSON value, with a Bearer token if there is one. Raises ProviderUnavailable."""
@@ -43,13 +47,15 @@ class ProviderHTTP:
         """Return the JSON body as ``wanted``. Raises ProviderUnavailable."""
         try:
             return response.parse(wanted)
-        except (ForgeError, msgspec.MsgspecError) as error:
+        except (ForgeError, msgspec.MsgspecError, RecursionError) as error:
             raise ProviderUnavailable(f"{self._title} sent an invalid response") from error
 
     async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> ApiResponse:
         sent = {"Accept": "application/json", "User-Agent": "hythe", **headers}
         try:
-            return await fetch(self._session, method, URL(url), self._title, sent, content, MAX_SIZE)
+            return await fetch(
+                self._session, method, URL(url), self._title, sent, content, self._max_size, self._timeout
+            )
         except (ForgeError, ValueError) as error:
             raise ProviderUnavailable(getattr(error, "message", "") or f"{_shown(url)} is no valid URL") from error
 

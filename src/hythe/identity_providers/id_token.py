@@ -1,103 +1,167 @@
-"""Verification of ID tokens (OpenID Connect Core 1.0, section 3.1.3.7)."""
+"""Verification of ID tokens (OpenID Connect Core 1.0, section 3.1.3.7): of sign-ins, and of CI jobs."""
 
-import binascii
+import hashlib
 import hmac
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
 
+import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
-from hythe.identity_providers.discovery import Issuer
-from hythe.identity_providers.errors import IdentityRejected
+from hythe.identity_providers.discovery import Issuer, IssuerKey, OpenHTTP
+from hythe.identity_providers.errors import IdTokenRejected
 from hythe.identity_providers.external_identity import MAX_SUBJECT_LENGTH
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 """Signatures by public keys. With ``none`` or HMAC, anyone who knows the public key could make tokens."""
 
 CLOCK_SKEW = timedelta(seconds=60)
-MAX_SIZE = 64 * 1024
+"""How much the clocks of issuer and hub may differ."""
 
-_TIMES = (("exp", None), ("iat", None), ("nbf", 0))
-"""The claims that are times, and what a missing one counts as."""
+MAX_AGE = timedelta(hours=6)
+"""How old an ID token may be. GitLab issues it when the job starts."""
+
+MAX_SIZE = 64 * 1024
+"""Maximum characters of an ID token: providers list groups in it."""
+
+MAX_KEYS_TRIED = 5
 
 _REGISTRY = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
 
+AudienceRule: TypeAlias = Callable[[Mapping[str, Any]], None]
+"""Checks the audience of a token with these claims. Raises IdTokenRejected."""
 
-async def verified_claims(token: str, issuer: Issuer, audience: str, now: datetime) -> Mapping[str, Any]:
-    """Return the claims of a token that ``issuer`` signed for ``audience`` and that is valid now.
 
-    Raises IdentityRejected, ProviderUnavailable.
+class IdToken(msgspec.Struct, frozen=True):
+    """A parsed ID token. Its claims are only as good as its signature: see ``verify_id_token``.
+
+    ``digest`` identifies the token, and from ``ends_at`` on it is refused.
     """
-    header = _header(token)
-    if header.get("alg") not in ALGORITHMS:
-        raise IdentityRejected(f"the ID token is signed with {str(header.get('alg'))[:20]}, which is not allowed")
-    key_id = header.get("kid")
-    claims = await _signed_claims(token, issuer, key_id if isinstance(key_id, str) else None)
-    metadata = await issuer.metadata()
-    if claims.get("iss") != metadata.issuer:
-        raise IdentityRejected("the ID token is from another issuer")
-    _require_audience(claims, audience)
-    _require_time(claims, now)
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT_LENGTH or "\0" in subject:
-        raise IdentityRejected("the ID token has no valid subject")
-    return claims
+
+    text: str
+    issuer: str
+    subject: str
+    algorithm: str
+    key_id: str | None
+    claims: Mapping[str, Any]
+    valid_from: datetime
+    expires_at: datetime
+    digest: str
+    ends_at: datetime
+
+
+def parse_id_token(text: str, max_size: int = MAX_SIZE) -> IdToken:
+    """Parse an ID token without verifying it. Raises IdTokenRejected."""
+    if len(text) > max_size:
+        raise IdTokenRejected(f"the ID token has more than {max_size} characters")
+    signed, _, _ = text.rpartition(".")
+    try:
+        header, claims = (json.loads(_decoded(part)) for part in signed.split("."))
+        if not isinstance(header, dict) or not isinstance(claims, dict) or "crit" in header:
+            raise TypeError("not objects")
+        issuer, subject, algorithm = claims["iss"], claims["sub"], header["alg"]
+        token_id, key_id = claims.get("jti"), header.get("kid")
+        if not all(isinstance(each, str) for each in (issuer, subject, algorithm, token_id or "", key_id or "")):
+            raise TypeError("not texts")
+        expires_at, issued_at = _time(claims["exp"]), _time(claims["iat"])
+        valid_from = max(issued_at, _time(claims.get("nbf", 0)))
+        unique = f"{issuer}\0{token_id}" if token_id else signed
+        digest = hashlib.sha256(unique.encode()).hexdigest()
+        ends_at = min(expires_at, issued_at + MAX_AGE) + CLOCK_SKEW
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        message = "this is not an ID token: it must be a signed JWT with iss, sub, aud, exp and iat"
+        raise IdTokenRejected(message) from error
+    if not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
+        raise IdTokenRejected("the ID token has no valid subject")
+    return IdToken(text, issuer, subject, algorithm, key_id, claims, valid_from, expires_at, digest, ends_at)
+
+
+async def verify_id_token(
+    token: IdToken, issuer: Issuer, open_http: OpenHTTP, require_audience: AudienceRule, now: datetime
+) -> None:
+    """Check that ``issuer`` signed a token for the hub, and that it is valid now.
+
+    Raises IdTokenRejected, ProviderUnavailable.
+    """
+    require_audience(token.claims)
+    _require_time(token, now)
+    if token.algorithm not in ALGORITHMS:
+        raise IdTokenRejected(
+            f"the ID token is signed with {token.algorithm[:20]!r}, which is not allowed", "use RS256 or ES256"
+        )
+    if token.issuer != (await issuer.metadata(open_http)).issuer:
+        raise IdTokenRejected("the ID token is from another issuer")
+    keys = [key for key in await issuer.keys(token.key_id, open_http) if _fits(token, key)]
+    if not any(_is_signed(token, key) for key in keys[:MAX_KEYS_TRIED]):
+        raise IdTokenRejected("the ID token is not signed by a key of its issuer")
+
+
+def for_client(client_id: str) -> AudienceRule:
+    """Return the rule for sign-ins: the token is for this client; if it is for others, too, ``azp`` names it."""
+
+    def require(claims: Mapping[str, Any]) -> None:
+        given = claims.get("aud")
+        audiences = given if isinstance(given, list) else [given]
+        party = claims.get("azp")
+        if client_id not in audiences or (len(audiences) > 1 and party is None) or party not in (None, client_id):
+            raise IdTokenRejected("the ID token is for another audience")
+
+    return require
+
+
+def only_for(audiences: Collection[str]) -> AudienceRule:
+    """Return the rule for CI jobs: the token is for one of these, which are the hub's names, and for no one else."""
+
+    def require(claims: Mapping[str, Any]) -> None:
+        given = claims.get("aud")
+        if isinstance(given, list) and len(given) == 1:
+            given = given[0]
+        if not isinstance(given, str) or given not in audiences:
+            raise IdTokenRejected("the ID token is for another audience", f"request it for {min(audiences)}")
+
+    return require
 
 
 def require_nonce(claims: Mapping[str, Any], nonce: str) -> None:
-    """Check that the token is for the sign-in that this browser began. Raises IdentityRejected."""
+    """Check that the token is for the sign-in that this browser began. Raises IdTokenRejected."""
     given = claims.get("nonce")
     if not isinstance(given, str) or not hmac.compare_digest(given.encode("utf-8", "replace"), nonce.encode()):
-        raise IdentityRejected("the ID token is for another sign-in")
+        raise IdTokenRejected("the ID token is for another sign-in", "sign in again")
 
 
-def _header(token: str) -> Mapping[str, Any]:
-    if len(token) > MAX_SIZE:
-        raise IdentityRejected("the ID token is too large")
-    part = token.partition(".")[0]
+def _require_time(token: IdToken, now: datetime) -> None:
+    if token.expires_at + CLOCK_SKEW <= now:
+        raise IdTokenRejected("the ID token has expired", "request a new one right before the login")
+    if token.valid_from - CLOCK_SKEW > now:
+        raise IdTokenRejected("the ID token is not valid yet", "compare the clocks of the issuer and the hub")
+    if token.ends_at <= now:
+        hours = f"{MAX_AGE.total_seconds() / 3600:.0f} hours"
+        raise IdTokenRejected(f"the ID token is older than {hours}", "request a new one right before the login")
+
+
+def _fits(token: IdToken, key: IssuerKey) -> bool:
+    return key.algorithm in (None, token.algorithm) and key.type == ("EC" if token.algorithm[0] == "E" else "RSA")
+
+
+def _is_signed(token: IdToken, key: IssuerKey) -> bool:
     try:
-        header = json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, binascii.Error, RecursionError) as error:
-        raise IdentityRejected("the ID token is no JSON web token") from error
-    if not isinstance(header, dict):
-        raise IdentityRejected("the ID token is no JSON web token")
-    return header
+        jwt.decode(token.text, key.key, algorithms=[token.algorithm], registry=_REGISTRY)
+    except (JoseError, ValueError, TypeError, RecursionError):
+        return False
+    return True
 
 
-async def _signed_claims(token: str, issuer: Issuer, key_id: str | None) -> Mapping[str, Any]:
-    for key in await issuer.keys(key_id):
-        try:
-            return jwt.decode(token, key, algorithms=list(ALGORITHMS), registry=_REGISTRY).claims
-        except (JoseError, ValueError, TypeError, RecursionError):
-            continue
-    raise IdentityRejected("no key of the provider has signed the ID token")
+def _time(seconds: Any) -> datetime:
+    """Return the time of a NumericDate (RFC 7519). Raises TypeError, ValueError, OverflowError."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError("not a time")
+    return datetime.fromtimestamp(seconds, UTC)
 
 
-def _require_audience(claims: Mapping[str, Any], audience: str) -> None:
-    given = claims.get("aud")
-    audiences = given if isinstance(given, list) else [given]
-    party = claims.get("azp")
-    if audience not in audiences or (len(audiences) > 1 and party is None) or party not in (None, audience):
-        raise IdentityRejected("the ID token is for another application")
-
-
-def _require_time(claims: Mapping[str, Any], now: datetime) -> None:
-    at, skew = now.timestamp(), CLOCK_SKEW.total_seconds()
-    expiry, issued, valid_from = (_time(claims.get(name, default)) for name, default in _TIMES)
-    if expiry <= at - skew:
-        raise IdentityRejected("the ID token has expired", "sign in again; if it happens again, compare the clocks")
-    if max(issued, valid_from) > at + skew:
-        raise IdentityRejected(
-            "the ID token is from the future", "an administrator can compare the clocks of hub and provider"
-        )
-
-
-def _time(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise IdentityRejected("the ID token has no valid times")
-    return value
+def _decoded(part: str) -> bytes:
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4))

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from hythe.identity_providers.discovery import Issuer, Metadata
 from hythe.identity_providers.errors import IdentityRejected, ProviderUnavailable
 from hythe.identity_providers.external_identity import ExternalIdentity, groups_of, text_of
 from hythe.identity_providers.http import ProviderHTTP
-from hythe.identity_providers.id_token import require_nonce, verified_claims
+from hythe.identity_providers.id_token import for_client, parse_id_token, require_nonce, verify_id_token
 from hythe.identity_providers.port import AuthorizationRequest
 
 MAX_REASON_LENGTH = 200
@@ -60,11 +61,11 @@ class OpenIDProvider:
         self._client = client
         self._scopes = scopes
         self._claims = claims
-        self._issuer = Issuer(http, issuer, title)
+        self._issuer = Issuer(issuer, title)
 
     async def authorization_url(self, authorization: AuthorizationRequest) -> str:
         """See IdentityProvider."""
-        metadata = await self._issuer.metadata()
+        metadata = await self._issuer.metadata(self._open_http)
         if not metadata.authorization_endpoint or not metadata.token_endpoint:
             raise ProviderUnavailable(f"{self.title} has no endpoints for signing in")
         return authorization_uri(
@@ -75,11 +76,13 @@ class OpenIDProvider:
         self, response: Mapping[str, str], authorization: AuthorizationRequest, now: datetime
     ) -> ExternalIdentity:
         """See IdentityProvider."""
-        metadata = await self._issuer.metadata()
+        metadata = await self._issuer.metadata(self._open_http)
         self._require_own_response(response, metadata)
         code = code_of(response, self.title)
         token = await self._exchange(metadata, code, authorization)
-        claims = await verified_claims(token.id_token, self._issuer, self._client.id, now)
+        id_token = parse_id_token(token.id_token)
+        await verify_id_token(id_token, self._issuer, self._open_http, for_client(self._client.id), now)
+        claims = id_token.claims
         require_nonce(claims, authorization.nonce)
         if self._lacks_claims(claims) and metadata.userinfo_endpoint and token.access_token:
             more = await self._user_info(metadata, token.access_token, claims["sub"])
@@ -103,6 +106,9 @@ class OpenIDProvider:
             return
         if given != metadata.issuer:
             raise IdentityRejected(f"this response is not from {self.title}")
+
+    def _open_http(self) -> AbstractAsyncContextManager[ProviderHTTP]:
+        return nullcontext(self._http)
 
     async def _exchange(self, metadata: Metadata, code: str, authorization: AuthorizationRequest) -> TokenResponse:
         form = {

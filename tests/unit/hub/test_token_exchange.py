@@ -19,12 +19,14 @@ from hythe.egress.policy import EgressPolicy
 from hythe.hub.actor import HubActor, Right
 from hythe.hub.errors import Invalid, IssuerUnavailable, Refused, SignInNeeded, Taken
 from hythe.hub.repositories.repositories import NewRepository
-from hythe.hub.tokens import issuer_keys
-from hythe.hub.tokens.id_tokens import IdTokens
-from hythe.hub.tokens.issuer_keys import IssuerKeys
+from hythe.hub.tokens import issuers
+from hythe.hub.tokens.issuers import TrustedIssuers
 from hythe.hub.tokens.robots import NewRobot
 from hythe.hub.tokens.token_exchange import ExchangeRequest, TokenExchange
 from hythe.hub.tokens.trust_rules import NewTrustRule, TrustRuleChange
+from hythe.identity_providers import discovery
+from hythe.identity_providers.errors import ProviderUnavailable
+from hythe.identity_providers.id_token import only_for, parse_id_token
 from hythe.oci.errors import WireError
 
 HUB = "https://hub.example.com"
@@ -47,8 +49,8 @@ class Exchanges:
         services.clock.now = datetime.now(UTC)
         self.services = services
         self.seconds = 0.0
-        self.keys = IssuerKeys(policy, lambda: self.seconds)
-        self.service = TokenExchange(services.database, IdTokens(self.keys, services.clock), services.clock, HUB)
+        self.issuers = TrustedIssuers(policy, lambda: self.seconds)
+        self.service = TokenExchange(services.database, self.issuers, services.clock, HUB)
 
     def __call__(self, token: str, username: str = "ann") -> Any:
         """Exchange a token."""
@@ -186,13 +188,13 @@ def test_new_keys(exchange: Exchanges, issuer: CIIssuer, ann: HubActor) -> None:
         with pytest.raises(SignInNeeded):
             exchange(issuer.id_token(HUB))
     assert len(issuer.requests) == 2
-    exchange.seconds += issuer_keys.RETRY
+    exchange.seconds += discovery.MIN_KEY_INTERVAL
     exchange(issuer.id_token(HUB))
     assert len(issuer.requests) == 4
 
 
 def _huge(issuer: CIIssuer) -> None:
-    issuer.documents[KEYS] = b'{"keys": [' + b" " * issuer_keys.MAX_SIZE + b"]}"
+    issuer.documents[KEYS] = b'{"keys": [' + b" " * issuers.MAX_SIZE + b"]}"
 
 
 def _many_keys(issuer: CIIssuer) -> None:
@@ -227,24 +229,24 @@ def _nonsense(issuer: CIIssuer) -> None:
 
 
 HOSTILE: tuple[tuple[Callable[[CIIssuer], None], str], ...] = (
-    (_huge, "more than 65536 bytes"),
+    (_huge, "larger than 65536 bytes"),
     (_many_keys, "more than 100 keys"),
     (_huge_key, "not signed by a key"),
     (_another, "another issuer"),
     (_plain, "not an https URL"),
     (_metadata_service, "not on the public internet"),
-    (_slow, "no response within"),
-    (_nonsense, "OpenID Connect Discovery"),
+    (_slow, "no response within 0.5 seconds"),
+    (_nonsense, "sent an invalid response"),
 )
 
 
 def test_hostile_issuers(exchange: Exchanges, issuer: CIIssuer, ann: HubActor, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an owner's issuer responds with takes neither memory nor time, and is not asked again for a minute."""
-    monkeypatch.setattr(issuer_keys, "TIMEOUT", 0.5)
+    monkeypatch.setattr(issuers, "TIMEOUT", 0.5)
     exchange.rule(ann, issuer)
     for misbehave, message in HOSTILE:
         issuer.documents.clear()
-        issuer.delay, exchange.seconds = 0.0, exchange.seconds + 2 * issuer_keys.STALE
+        issuer.delay, exchange.seconds = 0.0, exchange.seconds + 2 * discovery.STALE
         misbehave(issuer)
         started = time.monotonic()
         for _ in range(2):
@@ -268,20 +270,21 @@ def test_caches_of_accounts_are_separate(
     services: Services, exchange: Exchanges, issuer: CIIssuer, ann: HubActor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An account with many issuers displaces its own keys, not those of others."""
-    monkeypatch.setattr(issuer_keys, "MAX_ISSUERS_OF_ACCOUNT", 2)
+    monkeypatch.setattr(issuers, "MAX_ISSUERS_OF_ACCOUNT", 2)
 
     async def look(account_id: int, *urls: str) -> None:
         for url in urls:
+            token = parse_id_token(issuer.id_token(HUB, iss=url))
             try:
-                await exchange.keys.candidates(url, None, account_id)
-            except IssuerUnavailable:
+                await exchange.issuers.verify(token, only_for({HUB}), account_id, services.clock())
+            except ProviderUnavailable:
                 continue
 
     services.run(look(1, issuer.url))
     services.run(look(2, *(f"https://127.0.0.1:1/{number}" for number in range(5))))
     services.run(look(1, issuer.url))
     assert len(issuer.requests) == 2
-    assert len(exchange.keys._cache) == 3
+    assert len(exchange.issuers._cache) == 3
 
 
 def test_rules_that_trust_too_many(exchange: Exchanges, services: Services, ann: HubActor) -> None:

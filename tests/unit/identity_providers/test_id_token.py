@@ -7,7 +7,7 @@ import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,29 +18,32 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from hythe.identity_providers.discovery import MIN_KEY_INTERVAL, Issuer
+from hythe.identity_providers.discovery import FRESH, MAX_KEYS, MIN_KEY_INTERVAL, PAUSE, STALE, Issuer, OpenHTTP
 from hythe.identity_providers.errors import IdentityProviderError, IdentityRejected, ProviderUnavailable
 from hythe.identity_providers.http import MAX_SIZE, ProviderHTTP
-from hythe.identity_providers.id_token import require_nonce, verified_claims
+from hythe.identity_providers.id_token import MAX_AGE, for_client, parse_id_token, require_nonce, verify_id_token
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEY = RSAKey.generate_key(2048, {"kid": "one"})
 OTHER = RSAKey.generate_key(2048, {"kid": "one"})
+SECOND = RSAKey.generate_key(2048, {"kid": "second"})
 ROTATED = ECKey.generate_key("P-256", {"kid": "two"})
 
 
 @dataclass
 class Server:
-    """An issuer's two documents, and how often its keys were read."""
+    """An issuer's two documents, and how often they were read."""
 
     url: str = ""
     keys: list[Any] = field(default_factory=lambda: [KEY])
     metadata: dict[str, Any] = field(default_factory=dict)
     padding: int = 0
+    looks: int = 0
     reads: int = 0
     seconds: float = 0.0
 
     async def discovery(self, _request: web.Request) -> web.Response:
+        self.looks += 1
         document = {"issuer": self.url, "jwks_uri": f"{self.url}/keys", "padding": "x" * self.padding}
         return web.json_response({**document, **self.metadata})
 
@@ -49,8 +52,22 @@ class Server:
         return web.json_response({"keys": [key.as_dict(private=False) for key in self.keys]})
 
 
+@dataclass
+class Verifier:
+    """Verifies the tokens of one issuer."""
+
+    issuer: Issuer
+    open_http: OpenHTTP
+
+    async def claims(self, token: str) -> Any:
+        """Return the claims of a valid token."""
+        parsed = parse_id_token(token)
+        await verify_id_token(parsed, self.issuer, self.open_http, for_client("hythe"), NOW)
+        return parsed.claims
+
+
 @asynccontextmanager
-async def _issuer(server: Server) -> AsyncIterator[Issuer]:
+async def _verifier(server: Server) -> AsyncIterator[Verifier]:
     application = web.Application()
     application.router.add_get("/.well-known/openid-configuration", server.discovery)
     application.router.add_get("/keys", server.jwks)
@@ -60,14 +77,15 @@ async def _issuer(server: Server) -> AsyncIterator[Issuer]:
     await site.start()
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with aiohttp.ClientSession() as session:
-        yield Issuer(ProviderHTTP(session, "the company"), server.url, "the company", lambda: server.seconds)
+        issuer = Issuer(server.url, "the company", lambda: server.seconds)
+        yield Verifier(issuer, lambda: nullcontext(ProviderHTTP(session, "the company")))
     await runner.cleanup()
 
 
-def _with_issuer(server: Server, check: Callable[[Issuer], Awaitable[Any]]) -> Any:
+def _verifying(server: Server, check: Callable[[Verifier], Awaitable[Any]]) -> Any:
     async def run() -> Any:
-        async with _issuer(server) as issuer:
-            return await check(issuer)
+        async with _verifier(server) as verifier:
+            return await check(verifier)
 
     return asyncio.run(run())
 
@@ -79,9 +97,13 @@ def _token(server: Server, key: Any = KEY, algorithm: str = "RS256", kid: str = 
     return jwt.encode({"alg": algorithm, "kid": kid}, claims, key, algorithms=[algorithm])
 
 
+def _encoded(value: object) -> str:
+    return urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
 def _signed(header: dict[str, str], claims: str, secret: bytes) -> str:
     """Return a token that a library would not make."""
-    signed = f"{urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip('=')}.{claims}"
+    signed = f"{_encoded(header)}.{claims}"
     signature = hmac.digest(secret, signed.encode(), "sha256") if secret else b""
     return f"{signed}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
@@ -95,11 +117,14 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "expired": {"exp": AT - 61},
     "from the future": {"iat": AT + 61},
     "not valid yet": {"nbf": AT + 61},
+    "too old": {"iat": AT - int(MAX_AGE.total_seconds()) - 61},
     "no expiry": {"exp": None},
+    "no number as expiry": {"exp": float("nan")},
     "a text as expiry": {"exp": "never"},
     "no subject": {"sub": None},
     "a number as subject": {"sub": 1},
     "a huge subject": {"sub": "x" * 256},
+    "a subject with a control character": {"sub": "x\0"},
 }
 
 
@@ -108,19 +133,22 @@ def test_claims_that_are_refused(changes: dict[str, Any]) -> None:
     """Each claim that is missing or is for someone else, or another time, is refused."""
     server = Server()
 
-    async def check(issuer: Issuer) -> None:
+    async def check(verifier: Verifier) -> None:
         with pytest.raises(IdentityRejected):
-            await verified_claims(_token(server, **changes), issuer, "hythe", NOW)
+            await verifier.claims(_token(server, **changes))
 
-    _with_issuer(server, check)
+    _verifying(server, check)
 
 
+@pytest.mark.filterwarnings("ignore:Key size")
 def test_signatures_that_are_refused() -> None:
-    """No signature, another key, and HMAC with the public key as the secret."""
-    server = Server()
+    """No signature, another key, one that is too small or not for signatures, and HMAC with the public key."""
+    small = RSAKey.generate_key(1024, {"kid": "small"})
+    encryption = RSAKey.import_key({**SECOND.as_dict(private=False), "use": "enc"})
+    server = Server(keys=[KEY, small, encryption])
     secret = KEY.as_pem(private=False)
 
-    async def check(issuer: Issuer) -> None:
+    async def check(verifier: Verifier) -> None:
         good = _token(server)
         header, claims, signature = good.split(".")
         tampered = _token(server, sub="2").split(".")[1]
@@ -128,8 +156,12 @@ def test_signatures_that_are_refused() -> None:
             _signed({"alg": "none", "kid": "one"}, claims, b""),
             _signed({"alg": "HS256", "kid": "one"}, claims, secret),
             _token(server, OTHER),
+            _token(server, SECOND, kid="second"),
             f"{header}.{tampered}.{signature}",
             f"{header}.{claims}.",
+            f"{_encoded({'alg': 'RS256', 'kid': 'one', 'crit': ['b64'], 'b64': False})}.{claims}.{signature}",
+            f"{_encoded({'alg': 'ES256', 'kid': 'one'})}.{claims}.{signature}",
+            _token(server, small, kid="small"),
             "",
             "no token",
             "a.b.c",
@@ -137,42 +169,62 @@ def test_signatures_that_are_refused() -> None:
         )
         for token in forged:
             with pytest.raises(IdentityRejected):
-                await verified_claims(token, issuer, "hythe", NOW)
-        assert (await verified_claims(good, issuer, "hythe", NOW))["sub"] == "1"
+                await verifier.claims(token)
+        assert (await verifier.claims(good))["sub"] == "1"
 
-    _with_issuer(server, check)
+    _verifying(server, check)
 
 
 def test_times_within_the_clock_skew() -> None:
     """A minute between the clocks of hub and provider makes no difference; another nonce does."""
     server = Server()
 
-    async def check(issuer: Issuer) -> None:
+    async def check(verifier: Verifier) -> None:
         for changes in ({"exp": AT - 59}, {"iat": AT + 59}, {"aud": ["hythe"], "azp": "hythe"}):
-            claims = await verified_claims(_token(server, **changes), issuer, "hythe", NOW)
+            claims = await verifier.claims(_token(server, **changes))
             require_nonce(claims, "n")
             with pytest.raises(IdentityRejected):
                 require_nonce(claims, "m")
 
-    _with_issuer(server, check)
+    _verifying(server, check)
 
 
 def test_rotated_keys_are_read_again_but_not_for_every_token() -> None:
     """An unknown key ID makes the hub read the keys once in a minute, whoever sends how many."""
     server = Server()
 
-    async def check(issuer: Issuer) -> None:
-        await verified_claims(_token(server), issuer, "hythe", NOW)
+    async def check(verifier: Verifier) -> None:
+        await verifier.claims(_token(server))
         server.keys = [KEY, ROTATED]
         server.seconds += MIN_KEY_INTERVAL + 1
-        await verified_claims(_token(server, ROTATED, "ES256", "two"), issuer, "hythe", NOW)
+        await verifier.claims(_token(server, ROTATED, "ES256", "two"))
         assert server.reads == 2
         for number in range(5):
             with pytest.raises(IdentityRejected):
-                await verified_claims(_token(server, OTHER, kid=f"unknown-{number}"), issuer, "hythe", NOW)
+                await verifier.claims(_token(server, OTHER, kid=f"unknown-{number}"))
         assert server.reads == 2
 
-    _with_issuer(server, check)
+    _verifying(server, check)
+
+
+def test_an_issuer_that_cannot_be_read() -> None:
+    """Its keys are used for a while, and it is not asked again at once."""
+    server = Server()
+
+    async def check(verifier: Verifier) -> None:
+        await verifier.claims(_token(server))
+        server.metadata = {"jwks_uri": ""}
+        for seconds in (FRESH + 1, 1, PAUSE + 1):
+            server.seconds += seconds
+            await verifier.claims(_token(server))
+        assert server.looks == 3
+        server.seconds += STALE
+        with pytest.raises(ProviderUnavailable):
+            await verifier.claims(_token(server))
+        server.metadata, server.seconds = {}, server.seconds + PAUSE + 1
+        await verifier.claims(_token(server))
+
+    _verifying(server, check)
 
 
 @pytest.mark.parametrize(
@@ -182,17 +234,18 @@ def test_rotated_keys_are_read_again_but_not_for_every_token() -> None:
         Server(metadata={"jwks_uri": "file:///etc/passwd"}),
         Server(metadata={"jwks_uri": 1}),
         Server(padding=MAX_SIZE),
+        Server(keys=[KEY] * (MAX_KEYS + 1)),
     ],
-    ids=["another issuer", "no URL of HTTP", "no text", "too large"],
+    ids=["another issuer", "no URL of HTTP", "no text", "too large", "too many keys"],
 )
 def test_metadata_that_are_refused(server: Server) -> None:
     """What the issuer publishes about itself has bounds, and must be about itself."""
 
-    async def check(issuer: Issuer) -> None:
+    async def check(verifier: Verifier) -> None:
         with pytest.raises(ProviderUnavailable):
-            await issuer.metadata()
+            await verifier.issuer.metadata(verifier.open_http)
 
-    _with_issuer(server, check)
+    _verifying(server, check)
 
 
 def test_errors_have_a_message() -> None:

@@ -13,17 +13,22 @@ from hythe.database import Database, Session
 from hythe.hub.access.actions import HubAction
 from hythe.hub.accounts.namespaces import could_be_name
 from hythe.hub.actor import HubActor
-from hythe.hub.errors import Refused, SignInNeeded, TooManyAttempts
+from hythe.hub.errors import IssuerUnavailable, Refused, SignInNeeded, TooManyAttempts
 from hythe.hub.logs import audit
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import trust_rules as store
 from hythe.hub.sql.token_limits import words_of
 from hythe.hub.sql.tokens import NewTokenRow
-from hythe.hub.tokens.id_tokens import IdToken, IdTokens, parse_id_token
+from hythe.hub.tokens.issuers import TrustedIssuers
 from hythe.hub.tokens.personal_token import TokenKind, digest_of, new_token_secret
 from hythe.hub.tokens.robots import robot_name
 from hythe.hub.tokens.trust_rule import TrustRule
+from hythe.identity_providers.errors import IdTokenRejected, ProviderUnavailable
+from hythe.identity_providers.id_token import AudienceRule, IdToken, only_for, parse_id_token
+
+MAX_SIZE = 16 * 1024
+"""Maximum characters of the ID token of a job."""
 
 MAX_LIVE_TOKENS = 1000
 """Maximum number of tokens of a namespace that trust rules gave and that still work."""
@@ -64,10 +69,10 @@ class TokenExchange:
     """Exchanges ID tokens by the trust rules of namespaces."""
 
     def __init__(
-        self, database: Database, id_tokens: IdTokens, clock: Callable[[], datetime], public_url: str = ""
+        self, database: Database, issuers: TrustedIssuers, clock: Callable[[], datetime], public_url: str = ""
     ) -> None:
         self._database = database
-        self._id_tokens = id_tokens
+        self._issuers = issuers
         self._clock = clock
         self._public_url = public_url.rstrip("/")
 
@@ -83,7 +88,7 @@ class TokenExchange:
         """
         if not self._public_url:
             raise Refused("this hub cannot check the audience of ID tokens", "ask its operator to set public_url")
-        token = parse_id_token(request.subject_token)
+        token = _parsed(request.subject_token)
         namespace, _, rule_name = request.username.partition("+")
         owner_id, rules = await self._rules(namespace, rule_name, token.issuer)
         if owner_id is None or not rules:
@@ -94,19 +99,27 @@ class TokenExchange:
             )
         host = urlsplit(self._public_url).netloc
         audiences = {self._public_url, f"{self._public_url}/", host, f"https://{host}"}
-        await self._id_tokens.verify(token, audiences, owner_id)
+        await self._verify(token, only_for(audiences), owner_id)
         rule = next((rule for rule in rules if rule.trusts(token.claims)), None)
         if rule is None:
             raise Refused(
-                f"no trust rule of {request.username!r} trusts the subject {token.subject[:255]!r}",
+                f"no trust rule of {request.username!r} trusts the subject {token.subject!r}",
                 "compare it, and the other claims, with the rule",
             )
         actor = HubActor(
             robot_name(namespace, rule.name),
             address=address,
-            credential=f"ID token of {token.issuer} ({token.subject})".replace("\0", ""),
+            credential=f"ID token of {token.issuer} ({token.subject})",
         )
         return await self._give(actor, namespace, owner_id, rule, token)
+
+    async def _verify(self, token: IdToken, require_audience: AudienceRule, account_id: int) -> None:
+        try:
+            await self._issuers.verify(token, require_audience, account_id, self._clock())
+        except IdTokenRejected as error:
+            raise SignInNeeded(error.message, error.hint) from error
+        except ProviderUnavailable as error:
+            raise IssuerUnavailable(error.message, error.hint) from error
 
     async def _rules(self, namespace: str, rule_name: str, issuer: str) -> tuple[int | None, tuple[TrustRule, ...]]:
         if not could_be_name(namespace) or "\0" in issuer + rule_name:
@@ -133,7 +146,7 @@ class TokenExchange:
             rule.repositories,
             now + lifetime,
             rule.id,
-            token.subject.replace("\0", "")[:255],
+            token.subject,
         )
         try:
             async with self._database.writing() as session:
@@ -142,7 +155,7 @@ class TokenExchange:
                 if present is None or msgspec.structs.replace(present, used_at=rule.used_at) != rule:
                     raise Refused("the trust rule has just been changed", "try again with a new ID token")
                 await self._add(session, row, rule, now)
-                detail = {"subject": token.subject.replace("\0", ""), "expires_at": row.expires_at}
+                detail = {"subject": token.subject, "expires_at": row.expires_at}
                 action = HubAction.EXCHANGE_ID_TOKEN
                 await audit.record(
                     session, actor, action, actor.name, namespace=namespace, detail=detail, at=self._clock()
@@ -163,3 +176,10 @@ class TokenExchange:
             raise TooManyAttempts(60, f"the trust rules of a namespace give at most {MAX_LIVE_TOKENS} tokens at a time")
         await token_store.add(session, row, now)
         await store.mark_used(session, rule.id, now)
+
+
+def _parsed(text: str) -> IdToken:
+    try:
+        return parse_id_token(text, MAX_SIZE)
+    except IdTokenRejected as error:
+        raise SignInNeeded(error.message, error.hint) from error
