@@ -124,7 +124,7 @@ class WorkerAdministration:
         return self._listed(changed, self.heartbeats(leased), running[worker.name])
 
     async def remove(self, actor: HubActor, worker_id: int) -> None:
-        """Remove a worker that is gone from the list. Raises NotFound, Refused if it is connected."""
+        """Remove a worker that has stopped from the list. Raises NotFound, Refused if it is connected."""
         await self._access.require_hub(actor, HubAction.REMOVE_WORKER)
         async with self._database.writing() as session:
             worker = await _found(session, worker_id)

@@ -60,50 +60,73 @@ def _id(call: ApiRequest[Any, Any], noun: str) -> int:
 
 _WORKER = "/api/v1/admin/workers/{worker}"
 
+TABLE = (
+    (
+        "GET",
+        "/api/v1/admin/queue",
+        "List the builds of all repositories that run or wait, and why they wait (administrators only)",
+        _queue,
+        HubAction.VIEW_BUILD_QUEUE,
+        Nothing,
+        PageQuery,
+        PageReply[QueuedBuild],
+    ),
+    (
+        "POST",
+        "/api/v1/admin/queue/{build}/cancel",
+        "Cancel a build by its id (administrators only)",
+        _cancel,
+        HubAction.CANCEL_QUEUED_BUILD,
+        Nothing,
+        Nothing,
+        None,
+    ),
+    (
+        "GET",
+        "/api/v1/admin/workers",
+        "List workers and their builds (administrators only)",
+        _workers,
+        HubAction.VIEW_WORKERS,
+        Nothing,
+        Nothing,
+        WorkerList,
+    ),
+    (
+        "PATCH",
+        _WORKER,
+        "Give a worker no more builds, or builds again (administrators only)",
+        _change,
+        HubAction.DRAIN_WORKER,
+        WorkerChange,
+        Nothing,
+        ListedWorker,
+    ),
+    (
+        "DELETE",
+        _WORKER,
+        "Remove a worker that has stopped from the list (administrators only)",
+        _remove,
+        HubAction.REMOVE_WORKER,
+        Nothing,
+        Nothing,
+        None,
+    ),
+)
+
 
 def endpoints(builds: BuildsServices) -> list[Endpoint]:
     """Return the endpoints."""
     return [
         Endpoint(
-            "GET",
-            "/api/v1/admin/queue",
-            "List the builds of all repositories that run or wait, and why they wait (administrators only)",
-            bound(builds, _queue),
-            query=PageQuery,
-            reply=PageReply[QueuedBuild],
-            action=HubAction.VIEW_BUILD_QUEUE,
-        ),
-        Endpoint(
-            "POST",
-            "/api/v1/admin/queue/{build}/cancel",
-            "Cancel a build by its id (administrators only)",
-            bound(builds, _cancel),
-            status=HTTPStatus.NO_CONTENT,
-            action=HubAction.CANCEL_QUEUED_BUILD,
-        ),
-        Endpoint(
-            "GET",
-            "/api/v1/admin/workers",
-            "List workers and their builds (administrators only)",
-            bound(builds, _workers),
-            reply=WorkerList,
-            action=HubAction.VIEW_WORKERS,
-        ),
-        Endpoint(
-            "PATCH",
-            _WORKER,
-            "Give a worker no more builds, or builds again (administrators only)",
-            bound(builds, _change),
-            body=WorkerChange,
-            reply=ListedWorker,
-            action=HubAction.DRAIN_WORKER,
-        ),
-        Endpoint(
-            "DELETE",
-            _WORKER,
-            "Remove a worker that is gone from the list (administrators only)",
-            bound(builds, _remove),
-            status=HTTPStatus.NO_CONTENT,
-            action=HubAction.REMOVE_WORKER,
-        ),
+            method,
+            path,
+            summary,
+            bound(builds, handler),
+            body=body,
+            query=query,
+            reply=reply,
+            status=HTTPStatus.OK if reply else HTTPStatus.NO_CONTENT,
+            action=action,
+        )
+        for method, path, summary, handler, action, body, query, reply in TABLE
     ]

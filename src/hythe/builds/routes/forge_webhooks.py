@@ -5,14 +5,16 @@ from http import HTTPStatus
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from hythe.builds.forge_integration.forge_deliveries import MAX_BODY_SIZE, DeliveryResult, WebhookRequest
 from hythe.builds.forge_integration.forge_webhooks import ForgeWebhookReply, RemovalReport
 from hythe.builds.forge_integration.service import ForgeServices
 from hythe.builds.sql.forge_deliveries import DeliveryOutcome, ForgeDelivery
 from hythe.hub.access.actions import HubAction
+from hythe.hub.access.route_rules import RouteRule
 from hythe.hub.errors import HubError
+from hythe.hub.routes.declared_route import DeclaredRoute
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.problem_details import BadRequest, problem_response
 from hythe.hub.routes.repositories import repository_path
@@ -55,7 +57,7 @@ def routes(forges: ForgeServices) -> list[BaseRoute]:
             return problem_response(error)
         return Response(msgspec.json.encode(result), _STATUS[result.outcome], media_type="application/json")
 
-    return [Route("/hooks/{id}", receive, methods=["POST"])]
+    return [DeclaredRoute("/hooks/{id}", receive, {"POST": (RouteRule.SIGNATURE,)})]
 
 
 async def _receive(forges: ForgeServices, request: Request) -> DeliveryResult:

@@ -1,6 +1,5 @@
 """The SQL of the queue. Every change to a running build checks its fence."""
 
-from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -271,14 +270,6 @@ async def leased(session: Session, limit: int) -> list[LeasedBuild]:
     ).where(_UNFINISHED, builds.c.status == _RUNNING, builds.c.lease_until.is_not(None))
     rows = await session.rows(columns.order_by(builds.c.id).limit(limit))
     return [LeasedBuild(row.id, row.account, row.concurrency_key, row.worker, row.lease_until) for row in rows]
-
-
-async def blocked_accounts(session: Session, accounts: Collection[str]) -> frozenset[str]:
-    """Return which of the accounts are blocked: their builds do not start."""
-    rows = await session.rows(
-        select(users.c.name).where(users.c.name.in_(sorted(accounts)), users.c.blocked_at.is_not(None))
-    )
-    return frozenset(row.name for row in rows)
 
 
 async def drains(session: Session, worker: str) -> bool:

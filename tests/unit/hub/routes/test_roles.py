@@ -12,6 +12,7 @@ from tests.parts.hub import HytheServer
 from tests.parts.process import ROOT
 from tests.unit.hub.routes.people import PASSWORD
 
+from hythe.builds.routes import administration as build_administration
 from hythe.builds.routes import builds as build_routes
 from hythe.builds.routes import configurations
 from hythe.hub.access.actions import HubAction
@@ -62,6 +63,7 @@ VALUES: dict[str, Any] = {
     "username": "zed",
     "reason": "x",
     "official": True,
+    "draining": True,
     "category": "spam",
     "text": "x",
     "outcome": "dismissed",
@@ -132,7 +134,11 @@ def _calls() -> Iterator[Call]:
     for endpoint in (*ENDPOINTS, *docker_hub.ENDPOINTS):
         path = _path(endpoint.path, endpoint.query)
         yield Call(endpoint.method, path, _body(endpoint.body) | MORE.get(path, {}), endpoint.action)
-    for method, template, _, _, action, body, *_ in (*build_routes.TABLE, *configurations.TABLE):
+    for method, template, _, _, action, body, *_ in (
+        *build_routes.TABLE,
+        *configurations.TABLE,
+        *build_administration.TABLE,
+    ):
         path = _path(template, Nothing)
         yield Call(method, path, _body(body) | MORE.get(path, {}), action)
 
