@@ -11,11 +11,13 @@ from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.accounts.namespaces import canonical_name, short_name
 from hythe.hub.actor import HubActor
-from hythe.hub.errors import NotFound
+from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.logs import audit
 from hythe.hub.sql import administrator_access as store
 
 LIFETIME = timedelta(hours=1)
+
+MAX_OPENING_REASON = 500
 
 
 class OpenedRepository(msgspec.Struct, frozen=True):
@@ -34,8 +36,11 @@ class AdministratorAccess:
         self._clock = clock
 
     async def open(self, actor: HubActor, repository: str, reason: str = "") -> OpenedRepository:
-        """Give the administrator the role ``read`` for LIFETIME. Raises NotFound."""
+        """Give the administrator the role ``read`` for LIFETIME. Raises NotFound, Invalid."""
         await self._access.require_hub(actor, HubAction.OPEN_REPOSITORY)
+        reason = " ".join(reason.split())
+        if len(reason) > MAX_OPENING_REASON:
+            raise Invalid({"reason": f"must have at most {MAX_OPENING_REASON} characters"})
         full_name = canonical_name(repository)
         until = self._clock() + LIFETIME
         async with self._database.writing() as session:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.administration.administrator_access import OpenedRepository
+from hythe.hub.administration.administrator_access import MAX_OPENING_REASON, OpenedRepository
 from hythe.hub.administration.all_repositories import MAX_BEGINNING
 from hythe.hub.administration.takedowns import TakedownReason
 from hythe.hub.renaming.transfers import NewTransfer, RepositoryTransfer
@@ -27,7 +27,7 @@ class RepositoriesQuery(PageQuery, frozen=True):
 class OpeningReason(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why an administrator reads a repository; its owners see this in their audit log."""
 
-    reason: Annotated[str, Meta(max_length=500)] = ""
+    reason: Annotated[str, Meta(max_length=MAX_OPENING_REASON)] = ""
 
 
 class OfficialFlag(msgspec.Struct, frozen=True):

@@ -12,7 +12,15 @@ from hythe.notifications.service import NotificationServices
 from hythe.registry.clock import now
 from hythe.web.assets import Assets
 from hythe.web.routes import (
+    abuse_reports,
     account,
+    admin_accounts,
+    admin_audit,
+    admin_blocked,
+    admin_builds,
+    admin_repositories,
+    admin_storage,
+    administration,
     audit,
     build_configuration,
     builds,
@@ -193,6 +201,14 @@ PAGES: tuple[PageRoute, ...] = (
         get=HubAction.CREATE_ORGANIZATION,
         post=HubAction.CREATE_ORGANIZATION,
     ),
+    *administration.PAGES,
+    *admin_accounts.PAGES,
+    *admin_repositories.PAGES,
+    *abuse_reports.PAGES,
+    *admin_blocked.PAGES,
+    *admin_builds.PAGES,
+    *admin_storage.PAGES,
+    *admin_audit.PAGES,
     PageRoute("/{namespace}", repositories.namespace, get=HubAction.BROWSE),
     # No part of a repository name is "-", so these shadow no repository.
     PageRoute("/{namespace}/-/audit", audit.audit, get=HubAction.VIEW_NAMESPACE_AUDIT_LOG),
@@ -222,9 +238,7 @@ PAGES: tuple[PageRoute, ...] = (
         invitations.cancel_invitation,
         post=HubAction.CANCEL_INVITATION,
     ),
-    PageRoute(
-        "/{namespace}/-/names", renames.names, get=HubAction.VIEW_REDIRECTS, post=HubAction.RENAME_ACCOUNT
-    ),
+    PageRoute("/{namespace}/-/names", renames.names, get=HubAction.VIEW_REDIRECTS, post=HubAction.RENAME_ACCOUNT),
     PageRoute("/{namespace}/-/names/end", renames.end_redirect, post=HubAction.END_REDIRECT),
     PageRoute(
         "/{namespace}/-/names/offers/{offered:int}",
@@ -283,6 +297,12 @@ PAGES: tuple[PageRoute, ...] = (
         builds.show_build,
         get=HubAction.VIEW_REPOSITORY,
         post={"": HubAction.START_BUILD, "cancel": HubAction.CANCEL_BUILD},
+    ),
+    PageRoute(
+        "/{repository:path}/-/report",
+        abuse_reports.report,
+        get=HubAction.REPORT_REPOSITORY,
+        post=HubAction.REPORT_REPOSITORY,
     ),
     PageRoute("/{repository:path}/-/builds/{number:int}/log", builds.log, get=HubAction.VIEW_REPOSITORY),
     PageRoute("/{repository:path}/-/builds/{number:int}/events", builds.events, get=HubAction.VIEW_REPOSITORY),

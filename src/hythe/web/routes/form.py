@@ -1,7 +1,7 @@
 """Submitted forms: parsed from the body, then converted to a value."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self, TypeVar
 from urllib.parse import parse_qsl
@@ -9,9 +9,11 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from hythe.hub.errors import ConfirmationNeeded, HubError, Invalid, Moved, NotFound, SignInNeeded, Taken
 from hythe.hub.routes.parsing import parse_fields
 
 T = TypeVar("T", bound=msgspec.Struct)
+R = TypeVar("R")
 
 MAX_FORM_SIZE = 512 * 1024
 """Bytes; the longest field, a description of 25,000 characters, can take nine bytes per character."""
@@ -26,6 +28,15 @@ MEDIA_TYPE = "application/x-www-form-urlencoded"
 
 class BadForm(Exception):
     """The body is not a valid form; the text says why."""
+
+
+class FormRejected(Exception):
+    """A service refused what a form asks for. ``form`` has the errors, and ``status`` is that of the page."""
+
+    def __init__(self, form: "Form", status: int) -> None:
+        self.form = form
+        self.status = status
+        super().__init__()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +76,18 @@ def parse_form(form: Form, wanted: type[T], *fields: str) -> T:
 def parse_values(values: Mapping[str, object], wanted: type[T]) -> T:
     """Convert texts to a value. Raises Invalid with an error per bad field."""
     return parse_fields(values, wanted, strict=False)
+
+
+async def submitted(form: Form, work: Awaitable[R]) -> R:
+    """Await the change that a form asks for. Raises FormRejected, and what is no error of the form's values."""
+    try:
+        return await work
+    except (Invalid, Taken) as error:
+        raise FormRejected(form.with_errors(error.fields), error.status) from error
+    except (ConfirmationNeeded, Moved, NotFound, SignInNeeded):
+        raise
+    except HubError as error:
+        raise FormRejected(form.with_errors({"": str(error)}), error.status) from error
 
 
 def row_id(text: str) -> int | None:

@@ -66,7 +66,7 @@ class PageRoute:
                 await _admit(site, page, action)
             return await self.handler(page)
 
-        return DeclaredRoute(self.path, endpoint, actions, methods=list(actions), name=self.handler.__name__)
+        return DeclaredRoute(self.path, endpoint, actions, name=self.handler.__name__)
 
 
 async def _admit(site: Site, page: PageRequest, action: HubAction) -> None:

@@ -1,0 +1,223 @@
+"""The pages on which administrators find, change, block and delete accounts of users and organizations."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from hythe.hub.access.actions import HubAction
+from hythe.hub.accounts.accounts import MAX_BEGINNING, RolesChange
+from hythe.hub.accounts.namespaces import AccountKind
+from hythe.hub.accounts.plan import Plan
+from hythe.hub.accounts.user_administration import MAX_BLOCK_REASON, described
+from hythe.hub.accounts.users import PlanChange
+from hythe.hub.errors import Invalid
+from hythe.hub.roles import HubRole
+from hythe.hub.sql.accounts import Account
+from hythe.settings import format_bytes, parse_bytes
+from hythe.web.flashes import Flash
+from hythe.web.routes.administration import administration_page, searched_text
+from hythe.web.routes.form import Form, FormRejected, parse_values, prefilled, submitted
+from hythe.web.routes.navigation import page_link, paging_of
+from hythe.web.routes.page_request import PageRequest
+from hythe.web.routes.page_route import PageRoute
+
+ACCOUNTS = "/admin/accounts"
+
+LIMITS = Plan.__struct_fields__
+"""The fields of the form of a plan; an empty one is no limit."""
+
+
+def account_address(name: str) -> str:
+    """Return the path of the page of an account."""
+    return f"{ACCOUNTS}/{quote(name)}"
+
+
+async def accounts(page: PageRequest) -> Response:
+    """Find accounts by the beginning of their names or e-mail addresses."""
+    text, kind = searched_text(page, MAX_BEGINNING), None
+    with suppress(ValueError):
+        kind = AccountKind(page.request.query_params.get("kind", ""))
+    query = {"q": text, "kind": kind.value if kind else ""}
+    return administration_page(
+        page,
+        "admin-accounts.html",
+        ACCOUNTS,
+        prefilled(**query),
+        listing=await page.site.hub.hub_administration.accounts.find(page.actor, text, paging_of(page), kind),
+        page_link=page_link(ACCOUNTS, **query),
+    )
+
+
+async def account(page: PageRequest) -> Response:
+    """Show an account, with the forms that change it."""
+    return await _account_page(page)
+
+
+async def _found(page: PageRequest) -> Account:
+    """Return the account in the address. Raises NotFound."""
+    return await page.site.hub.hub_administration.accounts.get(page.actor, page.request.path_params["account"])
+
+
+async def _account_page(page: PageRequest, rejected: FormRejected | None = None) -> Response:
+    """Show an account. ``rejected``: one of its forms with errors, whose values are shown again."""
+    found = await _found(page)
+    user = await page.site.hub.users.get(page.actor, found.name)
+    form = prefilled(role=_role(found), **_limits(user.plan))
+    if rejected is not None:
+        form = Form({**form.fields, **rejected.form.fields}, rejected.form.errors)
+    return administration_page(
+        page,
+        "admin-account.html",
+        ACCOUNTS,
+        form,
+        rejected.status if rejected else 200,
+        account=found,
+        user=user,
+        address=account_address(found.name),
+    )
+
+
+def _role(found: Account) -> str:
+    if found.administrator:
+        return HubRole.ADMINISTRATOR.value
+    return HubRole.CURATOR.value if found.curator else "user"
+
+
+def _limits(plan: Plan) -> Mapping[str, str]:
+    """Return the limits as the form shows them."""
+    texts = {}
+    for name in LIMITS:
+        limit: int | None = getattr(plan, name)
+        texts[name] = "" if limit is None else str(limit)
+        if limit is not None and name == "storage_limit":
+            # A size that has no short form is shown in bytes, so that saving the form changes nothing.
+            short = format_bytes(limit)
+            with suppress(ValueError):
+                texts[name] = short if parse_bytes(short) == limit else str(limit)
+    return texts
+
+
+async def set_plan(page: PageRequest) -> Response:
+    """Change the limits of an account."""
+    form = await page.form()
+    found = await _found(page)
+    try:
+        await submitted(form, page.site.hub.users.set_plan(page.actor, found.name, _plan(form)))
+    except Invalid as error:
+        return await _account_page(page, FormRejected(form.with_errors(error.fields), error.status))
+    except FormRejected as rejected:
+        return await _account_page(page, rejected)
+    return page.redirect(account_address(found.name), Flash.PLAN_SAVED)
+
+
+def _plan(form: Form) -> PlanChange:
+    """Return the limits in a form. Raises Invalid."""
+    values: dict[str, object] = {name: form[name].strip() or None for name in LIMITS}
+    size = values["storage_limit"]
+    if isinstance(size, str):
+        try:
+            values["storage_limit"] = parse_bytes(size)
+        except ValueError as error:
+            raise Invalid({"storage_limit": "must be a size such as 50GiB, or empty"}) from error
+    return parse_values(values, PlanChange)
+
+
+async def set_role(page: PageRequest) -> Response:
+    """Make an account a curator or an administrator, or end that."""
+    form = await page.form()
+    found = await _found(page)
+    role = form["role"]
+    change = RolesChange(administrator=role == HubRole.ADMINISTRATOR.value, curator=role == HubRole.CURATOR.value)
+    try:
+        await submitted(form, page.site.hub.hub_administration.accounts.set_roles(page.actor, found.name, change))
+    except FormRejected as rejected:
+        return await _account_page(page, rejected)
+    return page.redirect(account_address(found.name), Flash.HUB_ROLE_SAVED)
+
+
+async def sign_out(page: PageRequest) -> Response:
+    """End every session and login of an account."""
+    await page.form()
+    found = await _found(page)
+    await page.site.hub.hub_administration.accounts.sign_out(page.actor, found.name)
+    return page.redirect(account_address(found.name), Flash.USER_SIGNED_OUT)
+
+
+async def block(page: PageRequest) -> Response:
+    """Ask for the reason, and block an account."""
+    found, form = await _found(page), Form()
+    if page.request.method == "POST":
+        form = await page.form()
+        try:
+            await submitted(form, page.site.hub.administration.block(page.actor, found.name, form["reason"]))
+        except FormRejected as rejected:
+            form = rejected.form
+        else:
+            return page.redirect(account_address(found.name), Flash.USER_BLOCKED)
+    return _action_page(page, "admin-account-block.html", found, form, max_reason=MAX_BLOCK_REASON)
+
+
+async def unblock(page: PageRequest) -> Response:
+    """Unblock an account."""
+    await page.form()
+    found = await _found(page)
+    await page.site.hub.administration.unblock(page.actor, found.name)
+    return page.redirect(account_address(found.name), Flash.USER_UNBLOCKED)
+
+
+async def reset_second_factors(page: PageRequest) -> Response:
+    """Ask for a confirmation, and remove all second factors of an account."""
+    found, form = await _found(page), Form()
+    if page.request.method == "POST":
+        form = await page.form()
+        try:
+            await submitted(form, page.site.hub.second_factors.reset(page.actor, found.name))
+        except FormRejected as rejected:
+            form = rejected.form
+        else:
+            return page.redirect(account_address(found.name), Flash.SECOND_FACTORS_RESET)
+    return _action_page(page, "admin-account-second-factors.html", found, form)
+
+
+async def delete(page: PageRequest) -> Response:
+    """Show what an account has, ask for its name, and delete it if it was typed."""
+    found, form = await _found(page), Form()
+    if page.request.method == "POST":
+        form = await page.form()
+        deletion = page.site.hub.administration.delete(page.actor, found.name, form["confirm"].strip())
+        try:
+            await submitted(form, deletion)
+        except FormRejected as rejected:
+            form = rejected.form
+        else:
+            return page.redirect(ACCOUNTS, Flash.USER_DELETED)
+    contents = await page.site.hub.administration.contents(page.actor, found.name)
+    return _action_page(page, "admin-account-delete.html", found, form, contents=described(contents))
+
+
+def _action_page(page: PageRequest, template: str, found: Account, form: Form, **values: Any) -> Response:
+    address = account_address(found.name)
+    return administration_page(page, template, ACCOUNTS, form, account=found, address=address, **values)
+
+
+_ACCOUNT = f"{ACCOUNTS}/{{account}}"
+
+PAGES = (
+    PageRoute(ACCOUNTS, accounts, get=HubAction.VIEW_USERS),
+    PageRoute(_ACCOUNT, account, get=HubAction.VIEW_USERS),
+    PageRoute(f"{_ACCOUNT}/plan", set_plan, post=HubAction.SET_PLAN),
+    PageRoute(f"{_ACCOUNT}/role", set_role, post=HubAction.SET_HUB_ROLE),
+    PageRoute(f"{_ACCOUNT}/sign-out", sign_out, post=HubAction.SIGN_OUT_USER),
+    PageRoute(f"{_ACCOUNT}/block", block, get=HubAction.BLOCK_USER, post=HubAction.BLOCK_USER),
+    PageRoute(f"{_ACCOUNT}/unblock", unblock, post=HubAction.UNBLOCK_USER),
+    PageRoute(
+        f"{_ACCOUNT}/reset-second-factors",
+        reset_second_factors,
+        get=HubAction.RESET_SECOND_FACTORS,
+        post=HubAction.RESET_SECOND_FACTORS,
+    ),
+    PageRoute(f"{_ACCOUNT}/delete", delete, get=HubAction.DELETE_USER, post=HubAction.DELETE_USER),
+)
