@@ -293,7 +293,7 @@ def test_docker_hubs_api(tried: Tried) -> None:
 
 def test_original_index(tried: Tried) -> None:
     """``/v1/``: docker prints the body, so errors are sentences."""
-    own = {path for _, path, _ in hub_routes.PLAIN if not path.startswith("/api/v1/tag-log/")}
+    own = {path for _, path, *_ in hub_routes.PLAIN if not path.startswith("/api/v1/tag-log/")}
     assert own == {"/token", "/v1/_ping", "/v1/users/", "/v1/search"}
     for query in queries(["q", "n", "page"]):
         tried.send("GET", f"/v1/search?{query}", is_anything)
@@ -397,7 +397,7 @@ def test_headers(tried: Tried) -> None:
 
 def test_plain_addresses_of_builds(tried: Tried) -> None:
     """Logs, badges, the trigger URL, callbacks of webhooks."""
-    plain = [(method, path) for method, path, _ in build_routes.PLAIN]
+    plain = [(method, path) for method, path, *_ in build_routes.PLAIN]
     for method, path in (*plain, ("POST", CALLBACK_PATH)):
         if path.endswith("/events"):
             continue

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hythe.builds.account_listener import BuildAccountListener
@@ -151,7 +152,7 @@ class HubApplication:
     """The ASGI application: registry requests go straight to the registry, all others through Starlette's router."""
 
     def __init__(self, services: Services) -> None:
-        """Mount the routes of every part."""
+        """Mount the routes of every part. ``routes``: all of them except the registry's."""
         self._registry: ASGIApp = OwnPagesOnly(RegistryApplication(services.registry), services.settings.public_url)
         webhooks = services.notifications.webhooks
         endpoints = (
@@ -166,7 +167,8 @@ class HubApplication:
             *hub_routes.routes(services.hub, endpoints),
         ]
         pages = web_routes.routes(services.hub, services.builds, services.notifications, services.forges)
-        self._rest: ASGIApp = Starlette(routes=[*routes, *pages])
+        self.routes: list[BaseRoute] = [*routes, *pages]
+        self._rest: ASGIApp = Starlette(routes=self.routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""

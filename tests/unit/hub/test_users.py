@@ -46,7 +46,7 @@ def test_names_that_are_good(name: str) -> None:
 
 def test_no_account_gets_the_name_of_an_address() -> None:
     """The first component of every address of the hub is reserved, because a user's page would be hidden."""
-    paths = [page.path for page in PAGES] + [path for _, path, _ in (*hub_routes.PLAIN, *build_routes.PLAIN)]
+    paths = [page.path for page in PAGES] + [path for _, path, *_ in (*hub_routes.PLAIN, *build_routes.PLAIN)]
     words = {path.split("/")[1] for path in paths}
 
     assert {"search", "new-build", "badge"} <= words

@@ -9,9 +9,11 @@ from typing import TypeAlias
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from hythe.hub.access.actions import HubAction
+from hythe.hub.access.route_rules import RouteRule
 from hythe.hub.errors import NotFound
 from hythe.hub.routes import (
     abuse_reports,
@@ -41,6 +43,7 @@ from hythe.hub.routes import (
     users,
 )
 from hythe.hub.routes import index_v1 as original
+from hythe.hub.routes.declared_route import Declared, DeclaredRoute
 from hythe.hub.routes.description import describe
 from hythe.hub.routes.endpoint import Endpoint, routes_of
 from hythe.hub.routes.problem_details import problem_response
@@ -78,16 +81,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
 )
 """The JSON API."""
 
-PLAIN: tuple[tuple[str, str, Answering], ...] = (
-    ("GET", "/token", answer_token),
-    ("POST", "/token", answer_token),
-    ("GET", "/v1/_ping", original.ping),
-    ("GET", "/v1/users/", original.log_in),
-    ("POST", "/v1/users/", original.sign_up),
-    ("GET", "/v1/search", original.search),
+PLAIN: tuple[tuple[str, str, Answering, Declared], ...] = (
+    ("GET", "/token", answer_token, RouteRule.PUBLIC),
+    ("POST", "/token", answer_token, RouteRule.PUBLIC),
+    ("GET", "/v1/_ping", original.ping, RouteRule.PUBLIC),
+    ("GET", "/v1/users/", original.log_in, HubAction.SIGN_IN),
+    ("POST", "/v1/users/", original.sign_up, HubAction.SIGN_UP),
+    ("GET", "/v1/search", original.search, HubAction.BROWSE),
     *tag_log.PLAIN,
 )
-"""APIs of other products, which their clients use, and the tag log in the form of C2SP."""
+"""APIs of other products, which their clients use, and the tag log in the form of C2SP; each with what it does."""
 
 
 def routes(hub: HubServices, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:
@@ -95,12 +98,15 @@ def routes(hub: HubServices, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]
     rates = RequestRates(hub.settings.api_requests_per_minute)
     table = (*more, *ENDPOINTS)  # last, because repository names may contain slashes
     return [
-        *(Route(path, _bound(hub, answering), methods=[method]) for method, path, answering in PLAIN),
-        Route("/api/openapi.json", _description(table)),
+        *(
+            DeclaredRoute(path, _bound(hub, answering), {method: (declared,)})
+            for method, path, answering, declared in PLAIN
+        ),
+        DeclaredRoute("/api/openapi.json", _description(table), {"GET": (RouteRule.PUBLIC,)}),
         *routes_of(table, hub, rates),
         *routes_of(docker_hub.ENDPOINTS, hub, rates, docker_hub.failure_response),
-        _NothingElse(("/api/",), problem_response),
-        _NothingElse(docker_hub.PREFIXES, docker_hub.failure_response),
+        NothingElse(("/api/",), problem_response),
+        NothingElse(docker_hub.PREFIXES, docker_hub.failure_response),
     ]
 
 
@@ -126,7 +132,7 @@ def _description(table: tuple[Endpoint, ...]) -> Callable[[Request], Awaitable[R
     return answer
 
 
-class _NothingElse(BaseRoute):
+class NothingElse(BaseRoute):
     """Responds to every other path with these prefixes with an error. A pattern would miss paths with line breaks."""
 
     def __init__(self, prefixes: tuple[str, ...], failure: Callable[[Exception], Response]) -> None:

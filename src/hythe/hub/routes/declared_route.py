@@ -1,28 +1,29 @@
-"""Routes that say what they do, so that a test can compare every route of the hub with the table of actions."""
+"""Routes that say what they do, so that tests compare every route of the hub with the table of actions."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from starlette.routing import Route
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.route_rules import RouteRule
 
-Declared = HubAction | RouteRule
+Declared: TypeAlias = HubAction | RouteRule
+"""What a route does: an action of the table, or who may use it if its clients are no users."""
 
 
 class DeclaredRoute(Route):
-    """A route with what each of its methods does: actions of the table, or a rule for clients that are no users."""
+    """A route with what each of its methods does."""
 
     def __init__(
         self,
         path: str,
         endpoint: Callable[..., Any],
-        actions: Mapping[str, tuple[HubAction | RouteRule, ...]],
+        actions: Mapping[str, tuple[Declared, ...]],
         *,
-        methods: list[str] | None = None,
+        any_method: bool = False,
         name: str | None = None,
     ) -> None:
-        """``methods`` None: those in ``actions`` for a function; an ASGI application gets every request."""
-        super().__init__(path, endpoint, methods=methods, name=name)
+        """``any_method``: the endpoint is an ASGI application, which refuses other methods itself."""
+        super().__init__(path, endpoint, methods=None if any_method else list(actions), name=name)
         self.actions = actions

@@ -10,12 +10,12 @@ import msgspec
 from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Refused
 from hythe.hub.page import MAX_CURSOR_LENGTH, PAGE_SIZE, Page, Paging
+from hythe.hub.routes.declared_route import DeclaredRoute
 from hythe.hub.routes.moved import redirect_headers
 from hythe.hub.routes.parsing import parse_body, parse_fields, read_body
 from hythe.hub.routes.preconditions import Turns, etag_of, is_unchanged, require_match
@@ -111,7 +111,7 @@ def routes_of(
     hub: HubServices,
     rates: RequestRates,
     failure: Callable[[Exception], Response] = problem_response,
-) -> list[Route]:
+) -> list[DeclaredRoute]:
     """Return a route for each path with all its methods; ``failure`` makes the responses for errors.
 
     The order is that of the table, but the shortest name of a repository in a path is matched first.
@@ -119,7 +119,11 @@ def routes_of(
     by_path: dict[str, dict[str, Endpoint]] = {}
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    routes = [(path, Route(path, _Answering(methods, hub, rates, failure))) for path, methods in by_path.items()]
+    routes = []
+    for path, methods in by_path.items():
+        actions = {method: (endpoint.action,) for method, endpoint in methods.items()}
+        answering = _Answering(methods, hub, rates, failure)
+        routes.append((path, DeclaredRoute(path, answering, actions, any_method=True)))
     return shortest_names_first(routes)
 
 

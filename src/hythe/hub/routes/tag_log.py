@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
+from hythe.hub.access.route_rules import RouteRule
 from hythe.hub.errors import NotFound
 from hythe.hub.logs.tag_log_sequencer import PATH
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
@@ -95,11 +96,13 @@ async def _of_tag(hub: HubServices, call: ApiRequest[Nothing, TagQuery]) -> LogP
 
 
 PLAIN = (
-    ("GET", f"{PATH}/checkpoint", checkpoint),
-    ("GET", f"{PATH}/key", key),
-    ("GET", f"{PATH}/tile/{{level}}/{{tile:path}}", tile),
+    ("GET", f"{PATH}/checkpoint", checkpoint, RouteRule.PUBLIC),
+    ("GET", f"{PATH}/key", key, RouteRule.PUBLIC),
+    ("GET", f"{PATH}/tile/{{level}}/{{tile:path}}", tile, RouteRule.PUBLIC),
 )
-"""What C2SP specifies, and the public key: text and bytes."""
+"""What C2SP specifies, and the public key: text and bytes. On a hub that shows nothing without signing in, entries need
+an account; the hashes do not.
+"""
 
 ENDPOINTS = (
     Endpoint(

@@ -6,10 +6,12 @@ from http import HTTPStatus
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from hythe.hub.access.actions import HubAction
+from hythe.hub.access.route_rules import RouteRule
 from hythe.hub.errors import NotFound
+from hythe.hub.routes.declared_route import DeclaredRoute
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.routes.parsing import parse_body, read_body
 from hythe.hub.routes.problem_details import problem_response
@@ -168,4 +170,4 @@ def routes(service: WebhookService) -> list[BaseRoute]:
             return problem_response(error)
         return Response(b"{}", media_type="application/json")
 
-    return [Route(CALLBACK_PATH, callback, methods=["POST"])]
+    return [DeclaredRoute(CALLBACK_PATH, callback, {"POST": (RouteRule.SECRET_ADDRESS,)})]

@@ -1,14 +1,12 @@
 """Everything below ``/v2/`` as one ASGI application: maps paths to handlers and exceptions to responses."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
-
-from starlette.routing import BaseRoute, Mount, Route
 
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import NAME_LENGTH, parse_name
-from hythe.registry.access import RepositoryRenamed
+from hythe.registry.access import Action, RepositoryRenamed
 from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, uploads
 from hythe.registry.routes.error_responses import error_response, method_not_allowed, unknown_path
 from hythe.registry.routes.http import Receive, Request, Response, Scope, Send, find_header, send_response
@@ -19,24 +17,41 @@ from hythe.registry.uploads import BodyCut
 
 Handler: TypeAlias = Callable[[RegistryServices, Request], Awaitable[Response]]
 
-HANDLERS: dict[RegistryRoute, dict[str, Handler]] = {
-    RegistryRoute.BASE: {"GET": catalog.get_base, "HEAD": catalog.get_base},
-    RegistryRoute.CATALOG: {"GET": catalog.list_repositories, "HEAD": catalog.list_repositories},
-    RegistryRoute.TAGS: {"GET": tags.list_tags, "HEAD": tags.list_tags},
-    RegistryRoute.REFERRERS: {"GET": referrers.list_referrers, "HEAD": referrers.list_referrers},
+
+class Operation(NamedTuple):
+    """What a method of a route does: its handler, and the action that it needs; None: it concerns no repository."""
+
+    handler: Handler
+    action: Action | None
+
+
+_BASE = Operation(catalog.get_base, None)
+_CATALOG = Operation(catalog.list_repositories, None)
+_TAGS = Operation(tags.list_tags, Action.PULL)
+_REFERRERS = Operation(referrers.list_referrers, Action.PULL)
+
+OPERATIONS: dict[RegistryRoute, dict[str, Operation]] = {
+    RegistryRoute.BASE: {"GET": _BASE, "HEAD": _BASE},
+    RegistryRoute.CATALOG: {"GET": _CATALOG, "HEAD": _CATALOG},
+    RegistryRoute.TAGS: {"GET": _TAGS, "HEAD": _TAGS},
+    RegistryRoute.REFERRERS: {"GET": _REFERRERS, "HEAD": _REFERRERS},
     RegistryRoute.MANIFEST: {
-        "GET": manifests.get_manifest,
-        "HEAD": manifests.head_manifest,
-        "PUT": manifests.put_manifest,
-        "DELETE": manifests.delete_manifest,
+        "GET": Operation(manifests.get_manifest, Action.PULL),
+        "HEAD": Operation(manifests.head_manifest, Action.PULL),
+        "PUT": Operation(manifests.put_manifest, Action.PUSH),
+        "DELETE": Operation(manifests.delete_manifest, Action.DELETE),
     },
-    RegistryRoute.BLOB: {"GET": blobs.get_blob, "HEAD": blobs.head_blob, "DELETE": blobs.delete_blob},
-    RegistryRoute.UPLOADS: {"POST": uploads.start_upload},
+    RegistryRoute.BLOB: {
+        "GET": Operation(blobs.get_blob, Action.PULL),
+        "HEAD": Operation(blobs.head_blob, Action.PULL),
+        "DELETE": Operation(blobs.delete_blob, Action.DELETE),
+    },
+    RegistryRoute.UPLOADS: {"POST": Operation(uploads.start_upload, Action.PUSH)},
     RegistryRoute.UPLOAD: {
-        "GET": uploads.show_upload,
-        "PATCH": uploads.append_upload,
-        "PUT": uploads.finish_upload,
-        "DELETE": uploads.cancel_upload,
+        "GET": Operation(uploads.show_upload, Action.PUSH),
+        "PATCH": Operation(uploads.append_upload, Action.PUSH),
+        "PUT": Operation(uploads.finish_upload, Action.PUSH),
+        "DELETE": Operation(uploads.cancel_upload, Action.PUSH),
     },
 }
 
@@ -80,15 +95,15 @@ class RegistryApplication:
         actor = await access.authenticate(find_header(scope, b"authorization"), _address(scope))
         if target is None:
             raise unknown_path()
-        handler = HANDLERS[target.endpoint].get(scope["method"])
-        if handler is None:
-            raise method_not_allowed(list(HANDLERS[target.endpoint]))
+        operation = OPERATIONS[target.endpoint].get(scope["method"])
+        if operation is None:
+            raise method_not_allowed(list(OPERATIONS[target.endpoint]))
         repository = "" if target.endpoint in NAMELESS else self._repository(scope, parse_name(target.name))
         request = Request(scope, receive, target, actor, repository)
         try:
-            return await handler(self._registry, request)
+            return await operation.handler(self._registry, request)
         except RepositoryRenamed as renamed:
-            return await handler(self._registry, request.renamed(renamed.actor, renamed.repository))
+            return await operation.handler(self._registry, request.renamed(renamed.actor, renamed.repository))
 
     def _repository(self, scope: Scope, name: str) -> str:
         canonical = self._canonical(scope, name)
@@ -109,9 +124,3 @@ class RegistryApplication:
 def _address(scope: Scope) -> str:
     client = scope.get("client")
     return str(client[0]) if client else ""
-
-
-def routes(registry: RegistryServices) -> list[BaseRoute]:
-    """Return the routes below ``/v2/`` for a Starlette application."""
-    application = RegistryApplication(registry)
-    return [Route("/v2", application, include_in_schema=False), Mount("/v2", application)]

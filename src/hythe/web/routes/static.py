@@ -3,14 +3,15 @@
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from hythe.hub.access.route_rules import RouteRule
+from hythe.hub.routes.declared_route import DeclaredRoute
 from hythe.web.assets import PREFIX, Assets
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 
 
-def static_route(assets: Assets) -> Route:
+def static_route(assets: Assets) -> DeclaredRoute:
     """Return the route of the static files."""
 
     async def static(request: Request) -> Response:
@@ -23,4 +24,4 @@ def static_route(assets: Assets) -> Route:
             return Response(asset.compressed, media_type=asset.media_type, headers=headers)
         return Response(asset.content, media_type=asset.media_type, headers=headers)
 
-    return Route(f"{PREFIX}{{name}}", static)
+    return DeclaredRoute(f"{PREFIX}{{name}}", static, {"GET": (RouteRule.PUBLIC,)})

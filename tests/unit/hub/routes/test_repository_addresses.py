@@ -45,7 +45,7 @@ def _api() -> list[Route]:
         *build_routes.endpoints(NOTHING),
         *ENDPOINTS,
     )
-    plain = [Route(path, _no_answer, methods=[method]) for method, path, _ in builds.PLAIN if path.startswith("/api")]
+    plain = [Route(path, _no_answer, methods=[method]) for method, path, *_ in builds.PLAIN if path.startswith("/api")]
     return [*plain, *routes_of(table, NOTHING, RequestRates(0))]
 
 
