@@ -83,4 +83,4 @@ async def remove_unseen(session: Session, before: datetime) -> None:
 
 
 def _worker(row: Row[Any]) -> WorkerRow:
-    return msgspec.convert(row._asdict(), WorkerRow)
+    return msgspec.convert(row, WorkerRow, from_attributes=True)
