@@ -23,7 +23,7 @@ class HandWorker:
 
     def claim(self, wait: int = 0) -> dict[str, Any] | None:
         """The next build as a job, None if there is none."""
-        job: dict[str, Any] | None = self._post("claim", {"worker": self.name, "wait": wait}, {})
+        job: dict[str, Any] | None = self._post("claim", json.dumps({"worker": self.name, "wait": wait}).encode(), {})
         return job
 
     def finish(self, job: dict[str, Any], status: str = "succeeded", **more: Any) -> None:
@@ -32,8 +32,11 @@ class HandWorker:
 
     def send(self, job: dict[str, Any], what: str, body: Any) -> Any:
         """Send a request about a claimed build."""
-        headers = {"Hythe-Build-Key": job["key"], "Hythe-Build-Fence": str(job["fence"])}
-        return self._post(f"builds/{job['build_id']}/{what}", body, headers)
+        return self._post(f"builds/{job['build_id']}/{what}", json.dumps(body).encode(), _lease(job))
+
+    def log(self, job: dict[str, Any], offset: int, content: bytes) -> None:
+        """Append to the log of a claimed build, which has ``offset`` bytes."""
+        self._post(f"builds/{job['build_id']}/log?offset={offset}", content, _lease(job))
 
     def end_all(self, status: str = "succeeded", **more: Any) -> list[str]:
         """End every queued build; returns the names of their branches and tags."""
@@ -43,13 +46,17 @@ class HandWorker:
             ended.append(job["ref"]["name"])
         return ended
 
-    def _post(self, path: str, body: Any, headers: dict[str, str]) -> Any:
+    def _post(self, path: str, content: bytes, headers: dict[str, str]) -> Any:
         request = urllib.request.Request(
             f"{self.url}/api/v1/workers/{path}",
-            json.dumps(body).encode(),
+            content,
             {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", **headers},
             method="POST",
         )
         with urllib.request.urlopen(request, timeout=60) as response:
-            content = response.read()
-        return json.loads(content) if content else None
+            reply = response.read()
+        return json.loads(reply) if reply else None
+
+
+def _lease(job: dict[str, Any]) -> dict[str, str]:
+    return {"Hythe-Build-Key": job["key"], "Hythe-Build-Fence": str(job["fence"])}

@@ -22,12 +22,6 @@ def name(forge_hub: ForgeHub, hythe: HytheClient) -> str:
     return f"{forge_hub.services.hub.host}/alice"
 
 
-def account_token(forge_hub: ForgeHub) -> str:
-    """A personal token that can manage the account."""
-    body = {"name": "builds", "rights": ["account", "repo:read", "repo:write", "repo:delete", "builds", "repo:admin"]}
-    return str(forge_hub.call("POST", "/api/v1/tokens", body)["token"])
-
-
 def test_a_repository_of_a_linked_account(forge_hub: ForgeHub, hythe: HytheClient, name: str) -> None:
     """OWNER/NAME of the forge selects the repository: its default branch is built, and the webhook is installed."""
     forge = forge_hub.forges["github"]
@@ -35,14 +29,9 @@ def test_a_repository_of_a_linked_account(forge_hub: ForgeHub, hythe: HytheClien
     git.commit({"Dockerfile": "FROM scratch\n"}, "First")
     project = forge.add(git)
     link = forge_hub.link("github")
-    token = account_token(forge_hub)
-    host = forge_hub.services.hub.host
 
-    listed = hythe.ok("builds", "accounts", host, "--token-stdin", stdin=token)
-    said = hythe.ok(
-        "builds", "configure", f"{name}/linked", "--account", link["login"], "--source", project.name, "--token-stdin",
-        stdin=token,
-    )  # fmt: skip
+    listed = hythe.ok("builds", "accounts", forge_hub.services.hub.host)
+    said = hythe.ok("builds", "configure", f"{name}/linked", "--account", link["login"], "--source", project.name)
 
     assert link["login"] in listed
     assert f"The webhook of {project.name} is installed." in said
@@ -52,18 +41,47 @@ def test_a_repository_of_a_linked_account(forge_hub: ForgeHub, hythe: HytheClien
     assert [rule["source"] for rule in configuration["rules"]] == ["main"]
 
 
+def test_a_token_from_stdin_instead_of_a_login(forge_hub: ForgeHub, hythe: HytheClient) -> None:
+    """Scripts need no login: the token decides what they may do, and an error says what is wrong with it."""
+    host = forge_hub.services.hub.host
+    git = forge_hub.services.git.create("src/by-token")
+    git.commit({"Dockerfile": "FROM scratch\n"}, "First")
+    link = forge_hub.link("github")
+    rights = {"pulls": ["repo:read"], "all": ["account", "repo:read", "repo:write", "repo:admin", "builds"]}
+    tokens = {
+        name: forge_hub.call("POST", "/api/v1/tokens", {"name": name, "rights": given})["token"]
+        for name, given in rights.items()
+    }
+    configure = ("builds", "configure", f"{host}/alice/by-token", "--source", git.url, "--token-stdin")
+
+    refused = hythe.run(*configure, stdin=tokens["pulls"])
+    wrong = hythe.run("builds", "accounts", host, "--token-stdin", stdin="hythe_p0\n")
+    missing = hythe.run("builds", "accounts", host, "--token-stdin", stdin="")
+    hythe.ok(*configure, stdin=tokens["all"])
+    listed = hythe.ok("builds", "accounts", host, "--token-stdin", stdin=tokens["all"])
+    anonymous = hythe.run("builds", "accounts", host)
+
+    assert refused.returncode == 4
+    assert "hint: use a token with the right" in refused.stderr
+    assert wrong.returncode == 4
+    assert "error: this token is invalid or expired" in wrong.stderr
+    assert missing.returncode == 2
+    assert "error: stdin has no token" in missing.stderr
+    assert link["login"] in listed
+    assert anonymous.returncode == 4
+    assert f"hint: log in: hythe login {host}" in anonymous.stderr
+
+
 def test_unknown_linked_accounts_and_repositories(forge_hub: ForgeHub, hythe: HytheClient, name: str) -> None:
     """The error names the account that is not linked, or the repository that it cannot read."""
     link = forge_hub.link("github")
-    token = account_token(forge_hub)
 
-    for account, what in (
-        ("nobody", "no linked account is named nobody"),
-        (link["login"], "cannot access the repository"),
+    for account, code, what in (
+        ("nobody", 1, "no linked account is named nobody"),
+        (link["login"], 3, "cannot access the repository"),
     ):
-        words = ("configure", f"{name}/unlinked", "--account", account, "--source", "src/none", "--token-stdin")
-        done = hythe.run("builds", *words, stdin=token)
-        assert done.returncode != 0
+        done = hythe.run("builds", "configure", f"{name}/unlinked", "--account", account, "--source", "src/none")
+        assert done.returncode == code
         assert what in done.stderr
 
 
@@ -97,6 +115,7 @@ def test_disabling_and_enabling_builds(forge_hub: ForgeHub, hythe: HytheClient, 
     assert [build["number"] for build in hythe.json("builds", "list", repository)] == [2, 1]
     assert [build["number"] for build in hythe.json("builds", "list", repository, "--status", "cancelled")] == [1]
     assert len(hythe.json("builds", "list", repository, "--limit", "1")) == 1
+    assert [build["number"] for build in hythe.json("builds", "list", repository, "--limit", "0")] == [2, 1]
 
 
 def test_a_worker_accepts_its_token_by_either_flag(forge_hub: ForgeHub, tmp_path: Path) -> None:

@@ -5,18 +5,18 @@ import time
 from argparse import ArgumentParser, Namespace, _SubParsersAction
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote, urlencode
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.connection import add_connection_flags, connected
 from hythe.cli.escaping import unfiltered
 from hythe.cli.output import add_json_flag, print_json, print_table
-from hythe.cli.prompts import ask_password, require_interactive
-from hythe.client.client import Client
 from hythe.control_characters import escape_log
 from hythe.oci.reference import Reference
-from hythe.oci.scope import DELETE, PULL, PUSH, Scope
+
+if TYPE_CHECKING:
+    from hythe.client.hub_api import JSONAPI
 
 EXAMPLES = """\
 hythe builds configure hub.example.org/alice/app --source https://git.example.org/alice/app.git
@@ -36,6 +36,11 @@ Run: TypeAlias = "Callable[[_Builds, Namespace], int]"
 
 FINAL_STATUSES = ("succeeded", "failed", "cancelled", "superseded")
 
+LINKED_ACCOUNTS = "/api/v1/linked-accounts"
+
+POLL_INTERVAL = 0.5
+"""Seconds between two requests for new lines of a log."""
+
 
 def _configure(parser: ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
@@ -48,7 +53,7 @@ def _configure(parser: ArgumentParser) -> None:
     listing = _verb(verbs, "list", "list builds, newest first", _list)
     listing.add_argument("--status", default="", help=f"filter by status: queued, running, {', '.join(FINAL_STATUSES)}")
     listing.add_argument("--branch", default="", help="filter by branch or source tag")
-    listing.add_argument("--limit", type=int, default=25, metavar="N", help="maximum number of builds (default: 25)")
+    listing.add_argument("--limit", type=int, default=25, metavar="N", help="maximum number (default: 25; 0: all)")
     _verb(verbs, "trigger", "print the trigger URL and its recent calls", _trigger)
     webhook = _verb(verbs, "webhook", "install the webhook at the forge, or print its URL and secret", _webhook)
     _add_token_flag(webhook)
@@ -101,96 +106,74 @@ def _add_configure_flags(verb: ArgumentParser) -> None:
 
 
 def _add_token_flag(verb: ArgumentParser) -> None:
-    """Add ``--token-stdin``: the tokens of ``hythe login`` give access to repositories only, not to linked accounts."""
     verb.add_argument(
-        "--token-stdin", action="store_true", help="read a personal access token with account access from stdin"
+        "--token-stdin", action="store_true", help="use a token from stdin instead of the credentials of 'hythe login'"
     )
 
 
 def _run(arguments: Namespace) -> int:
+    from hythe.client.credentials import Credential
+    from hythe.client.hub_api import JSONAPI
+
     with connected(arguments) as client:
         # Reference would read a host without a path as an image name.
         host_alone = arguments.run is _accounts
         reference = client.reference(f"{arguments.name}/any/repository" if host_alone else arguments.name)
-        code: int = arguments.run(_Builds(client, reference), arguments)
+        given = Credential(identity_token=_read_token()) if getattr(arguments, "token_stdin", False) else None
+        about = "" if host_alone else reference.repository
+        code: int = arguments.run(_Builds(JSONAPI(client, reference.host, about, given), reference), arguments)
         return code
 
 
+def _read_token() -> str:
+    token = sys.stdin.readline().strip()
+    if not token:
+        raise CommandFailed("stdin has no token", "for example: hythe builds accounts HOST --token-stdin < token", 2)
+    return token
+
+
 class _Builds:
-    """A client of the hub's JSON API for the builds of one repository, with the user's credentials."""
+    """The builds of one repository in the hub's JSON API."""
 
-    def __init__(self, client: Client, reference: Reference) -> None:
-        self._session = client.session(reference.host, reference.repository)
-        # 'hythe login' stores no password, so request a token for the repository.
-        self._scopes = (Scope.repository(reference.repository, PULL, PUSH, DELETE),)
-        self._prepared = False
-        self._account_token = ""
-        namespace, _, name = reference.repository.partition("/")
-        # An encoded slash is always part of the name: ann/app%2Fbuilds is no list of builds.
-        self.path = f"/api/v1/repositories/{namespace}/{quote(name, safe='')}"
-        self.host = reference.host
+    def __init__(self, api: "JSONAPI", reference: Reference) -> None:
+        from hythe.client.hub_api import repository_path
 
-    @property
-    def url(self) -> str:
-        """The hub's address."""
-        return self._session.base.rstrip("/")
-
-    def sign_in(self, arguments: Namespace) -> None:
-        """Read a token with account access, which requests for linked accounts need."""
-        if arguments.token_stdin:
-            self._account_token = sys.stdin.readline().strip()
-        else:
-            require_interactive("read a token", "use --token-stdin")
-            self._account_token = ask_password("Personal access token")
+        self.api = api
+        self._path = repository_path(reference.repository)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the decoded response. Raises CommandFailed with the hub's error message."""
-        return self.request(method, f"{self.path}{path}", body)
+        """Call the API below the repository, and return the decoded response. Raises ClientError."""
+        return self.api.call(method, f"{self._path}{path}", body)
 
-    def raw(self, method: str, path: str, body: Any = None) -> bytes:
-        """Return the response body. Raises CommandFailed if the hub returns an error."""
-        return self._send(method, f"{self.path}{path}", body)
-
-    def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Return the decoded response of any path of the hub. Raises CommandFailed if the hub returns an error."""
-        content = self._send(method, path, body)
-        import msgspec
-
-        try:
-            return msgspec.json.decode(content) if content else None
-        except msgspec.MsgspecError as error:
-            hint = "check its address; a proxy in between may have responded instead"
-            raise CommandFailed(f"{self.host} did not return JSON", hint, 5) from error
-
-    def _send(self, method: str, path: str, body: Any = None) -> bytes:
-        import msgspec
-
-        from hythe.client.connection import BytesBody
-
-        headers = {"Content-Type": "application/json"}
-        if self._account_token:
-            headers["Authorization"] = f"Bearer {self._account_token}"
-        elif not self._prepared:
-            self._session.request_token(self._scopes)
-            self._prepared = True
-        sent = BytesBody(b"" if body is None else msgspec.json.encode(body)) if method != "GET" else None
-        with self._session.send(method, path, self._scopes, headers, sent) as response:
-            reply = response.read()
-        if reply.status >= 400:
-            raise _error_of(reply.status, reply.body, self.host)
-        return reply.body
+    def log(self, number: int, start: int = 0) -> bytes:
+        """Return the log of a build from a byte on. Raises ClientError."""
+        return self.api.get(f"{self._path}/builds/{number}/log?start={start}")
 
     def follow(self, number: int) -> str:
         """Print a build's log until the build ends; returns its final status."""
         start = 0
         while True:
             build = self.call("GET", f"/builds/{number}")
-            chunk = self.raw("GET", f"/builds/{number}/log?start={start}")
+            chunk = self.log(number, start)
             _print_log(chunk)
             start += len(chunk)
             if build["status"] in FINAL_STATUSES and not chunk:
                 return str(build["status"])
-            time.sleep(0.5)
+            time.sleep(POLL_INTERVAL)
+
+    def find(self, limit: int, **query: str) -> list[dict[str, Any]]:
+        """Return the builds that match, newest first, ``limit`` of them (0: all). Raises ClientError."""
+        from hythe.client.hub_api import MAX_PAGE
+
+        found: list[dict[str, Any]] = []
+        before = 0
+        while True:
+            size = min(limit - len(found), MAX_PAGE) if limit else MAX_PAGE
+            page = self.call("GET", f"/builds?{urlencode({**query, 'limit': size, 'before': before})}")
+            found += page["items"]
+            before = page["next"]
+            if not before or len(found) == limit:
+                return found
 
 
 def _configure_builds(builds: _Builds, arguments: Namespace) -> int:
@@ -215,7 +198,7 @@ def _configure_builds(builds: _Builds, arguments: Namespace) -> int:
     path = "/build-configuration/docker-hub" if "build_settings" in body else "/build-configuration"
     created = builds.call("POST", path, body)
     if arguments.account:
-        hook = builds.call("POST", "/build-configuration/forge-webhook", {"hub_url": builds.url})
+        hook = builds.call("POST", "/build-configuration/forge-webhook", {"hub_url": builds.api.url})
         if not arguments.json:
             _print_webhook(hook)
     return _print_result(
@@ -225,19 +208,16 @@ def _configure_builds(builds: _Builds, arguments: Namespace) -> int:
 
 def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
     """Return the source that ``--account`` and ``--source OWNER/NAME`` name. Raises CommandFailed."""
-    builds.sign_in(arguments)
-    accounts = builds.request("GET", "/api/v1/linked-accounts")["items"]
+    accounts = builds.api.call("GET", LINKED_ACCOUNTS)["items"]
     matching = [account for account in accounts if arguments.account in (account["login"], str(account["id"]))]
     if len(matching) != 1:
         count = f"{len(matching)} linked accounts are" if matching else "no linked account is"
         raise CommandFailed(
             f"{count} named {arguments.account}",
-            f"use an ID from 'hythe builds accounts {builds.host}', or link the account on the hub's web page",
+            f"use an ID from 'hythe builds accounts {builds.api.host}', or link the account on the hub's web page",
         )
     [account] = matching
-    query = quote(arguments.source.rpartition("/")[2])
-    repositories = builds.request("GET", f"/api/v1/linked-accounts/{account['id']}/repositories?q={query}")["items"]
-    repository = next((one for one in repositories if one["name"].lower() == arguments.source.lower()), None)
+    repository = _forge_repository(builds.api, account["id"], arguments.source)
     if repository is None:
         raise CommandFailed(
             f"account {account['login']} cannot access the repository {arguments.source}",
@@ -253,9 +233,21 @@ def _linked_source(builds: _Builds, arguments: Namespace) -> dict[str, Any]:
     }
 
 
+def _forge_repository(api: "JSONAPI", account: int, name: str) -> dict[str, Any] | None:
+    """Return the repository OWNER/NAME of a linked account; None if the account cannot access it."""
+    number, more = 1, True
+    while more:
+        query = urlencode({"q": name.rpartition("/")[2], "page": number})
+        page = api.call("GET", f"{LINKED_ACCOUNTS}/{account}/repositories?{query}")
+        for repository in page["items"]:
+            if repository["name"].lower() == name.lower():
+                return dict(repository)
+        number, more = number + 1, page["more"]
+    return None
+
+
 def _accounts(builds: _Builds, arguments: Namespace) -> int:
-    builds.sign_in(arguments)
-    items = builds.request("GET", "/api/v1/linked-accounts")["items"]
+    items = builds.api.call("GET", LINKED_ACCOUNTS)["items"]
     if arguments.json:
         print_json(items)
         return 0
@@ -289,7 +281,8 @@ def _set_active(builds: _Builds, *, active: bool) -> Any:
 
 
 def _secret(builds: _Builds, arguments: Namespace) -> int:
-    builds.call("PUT", f"/build-configuration/secrets/{arguments.secret}", {"value": sys.stdin.read().rstrip("\n")})
+    path = f"/build-configuration/secrets/{quote(arguments.secret, safe='')}"
+    builds.call("PUT", path, {"value": sys.stdin.read().rstrip("\n")})
     return _print_result(arguments, {}, f"Set secret {arguments.secret}")
 
 
@@ -304,8 +297,7 @@ def _start(builds: _Builds, arguments: Namespace) -> int:
 
 
 def _list(builds: _Builds, arguments: Namespace) -> int:
-    query = f"limit={arguments.limit}&status={quote(arguments.status)}&source_name={quote(arguments.branch)}"
-    items = builds.call("GET", f"/builds?{query}")["items"]
+    items = builds.find(arguments.limit, status=arguments.status, source_name=arguments.branch)
     if arguments.json:
         print_json(items)
         return 0
@@ -333,16 +325,15 @@ def _trigger(builds: _Builds, arguments: Namespace) -> int:
     if arguments.json:
         print_json(trigger)
         return 0
-    print(f"{builds.host}{trigger['path']}")
+    print(f"{builds.api.url}{trigger['path']}")
     for call in trigger["calls"]:
         print(f"{call['at']}  {call['address']}  {call['outcome']}", file=sys.stderr)
     return 0
 
 
 def _webhook(builds: _Builds, arguments: Namespace) -> int:
-    if arguments.token_stdin:
-        builds.sign_in(arguments)
-    hook = builds.call("POST", "/build-configuration/forge-webhook", {"hub_url": arguments.hub_url or builds.url})
+    address = arguments.hub_url or builds.api.url
+    hook = builds.call("POST", "/build-configuration/forge-webhook", {"hub_url": address})
     if arguments.json:
         print_json(hook)
     else:
@@ -362,7 +353,7 @@ def _print_webhook(hook: dict[str, Any]) -> None:
 def _log(builds: _Builds, arguments: Namespace) -> int:
     if arguments.follow:
         return 0 if builds.follow(arguments.number) == "succeeded" else 1
-    _print_log(builds.raw("GET", f"/builds/{arguments.number}/log"))
+    _print_log(builds.log(arguments.number))
     return 0
 
 
@@ -391,21 +382,6 @@ def _print_result(arguments: Namespace, value: Any, text: str) -> int:
     else:
         print(text)
     return 0
-
-
-def _error_of(status: int, body: bytes, host: str) -> CommandFailed:
-    import msgspec
-
-    from hythe.client.error_body import error_reason
-
-    try:
-        problem = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError:
-        problem = {}
-    hint = str(problem.get("hint") or (f"log in with 'hythe login {host}'" if status in (401, 403, 404) else ""))
-    return CommandFailed(
-        error_reason(body) or f"the hub returned HTTP {status}", hint, {404: 3, 401: 4, 403: 4}.get(status, 1)
-    )
 
 
 command = Command(_configure, _run, EXAMPLES)

@@ -8,8 +8,11 @@ import msgspec
 
 from hythe.client.client import Client
 from hythe.client.connection import BytesBody
-from hythe.client.errors import AccessDenied, ClientError, RemoteConflict, RemoteNotFound
+from hythe.client.credentials import Credential
+from hythe.client.error_body import error_reason
+from hythe.client.errors import AccessDenied, ClientError, RegistryError, RemoteConflict, RemoteNotFound
 from hythe.client.http1 import HTTPResponse
+from hythe.oci.reference import DEFAULT_NAMESPACE
 
 MAX_PAGE = 100
 """Items of a page."""
@@ -18,9 +21,13 @@ MAX_PAGE = 100
 class JSONAPI:
     """The JSON API of the hub at a host, as the user whose credentials are stored, or as no user."""
 
-    def __init__(self, client: Client, host: str) -> None:
+    def __init__(self, client: Client, host: str, name: str = "", credential: Credential | None = None) -> None:
+        """``name``: the namespace or repository that requests are about, for which credentials can be stored alone.
+
+        ``credential`` takes precedence over the stored ones.
+        """
         self.host = host
-        self._session = client.session(host)
+        self._session = client.session(host, name, credential)
 
     @property
     def url(self) -> str:
@@ -30,27 +37,33 @@ class JSONAPI:
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> HTTPResponse:
-        """Send a request and return the response with any status. Raises Unreachable, AccessDenied."""
-        sent = {"Accept": "application/json", **self._authorization(), **(headers or {})}
+        """Send a request once and return the response with any status. Raises Unreachable."""
+        sent = self._headers() | dict(headers or {})
         content = None if method in ("GET", "HEAD") else BytesBody(body or b"")
         if content is not None:
             sent.setdefault("Content-Type", "application/json")
-        with self._session.send(method, path, (), sent, content) as response:
+        with self._session.send(method, path, (), sent, content, authenticate=False) as response:
             return response.read()
+
+    def get(self, path: str) -> bytes:
+        """Return what is at a path; repeats the request if the hub is busy or unreachable. Raises ClientError."""
+        response = self._session.request("GET", path, (), self._headers(), authenticate=False)
+        return _require_success(response, self.host)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Send a value and return the decoded response; None if it has none. Raises ClientError."""
-        response = self.send(method, path, None if body is None else msgspec.json.encode(body))
-        if response.status >= 400:
-            raise api_error(response, self.host)
-        if not response.body:
+        if method == "GET":
+            content = self.get(path)
+        else:
+            sent = None if body is None else msgspec.json.encode(body)
+            content = _require_success(self.send(method, path, sent), self.host)
+        if not content:
             return None
         try:
-            return msgspec.json.decode(response.body)
+            return msgspec.json.decode(content)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise ClientError(
-                f"{self.host} did not return JSON", "check its address; a proxy in between may have responded instead"
-            ) from error
+            hint = "check its address; a proxy in between may have responded instead"
+            raise RegistryError(f"{self.host} did not return JSON", hint) from error
 
     def items(self, path: str, at_most: int = 0, **query: str) -> Iterator[dict[str, Any]]:
         """Yield the items of a list, page by page, ``at_most`` of them (0: all). Raises ClientError."""
@@ -59,6 +72,8 @@ class JSONAPI:
         while True:
             parameters = {**query, "page_size": str(size), **({"cursor": cursor} if cursor else {})}
             page = self.call("GET", f"{path}?{urlencode(parameters)}")
+            if not isinstance(page, dict) or "items" not in page:
+                raise ClientError(f"{path} is not a list")
             for item in page["items"]:
                 yield item
                 seen += 1
@@ -68,18 +83,29 @@ class JSONAPI:
             if not cursor:
                 return
 
-    def _authorization(self) -> dict[str, str]:
+    def _headers(self) -> dict[str, str]:
+        """Return the headers of every request. The hub's API needs no challenge, and redirects keep them."""
         credential = self._session.credential()
-        if credential.identity_token:
-            return {"Authorization": f"Bearer {credential.identity_token}"}
-        return {"Authorization": f"Basic {credential.encoded}"} if credential.username and credential.password else {}
+        token = credential.identity_token or credential.registry_token
+        if token:
+            return {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        if credential:
+            return {"Accept": "application/json", "Authorization": f"Basic {credential.encoded}"}
+        return {"Accept": "application/json"}
 
 
 def repository_path(repository: str) -> str:
-    """Return the path of a repository in the API; ``repository`` is NAMESPACE/NAME."""
-    namespace, _, name = repository.partition("/")
+    """Return the path of a repository in the API; a name without a namespace is in ``library``."""
+    namespace, _, name = (repository if "/" in repository else f"{DEFAULT_NAMESPACE}/{repository}").partition("/")
     # An encoded slash is always part of the name: ann/app%2Ftags is no list of tags.
     return f"/api/v1/repositories/{quote(namespace, safe='')}/{quote(name, safe='')}"
+
+
+def _require_success(response: HTTPResponse, host: str) -> bytes:
+    """Return the body. Raises ClientError for an error, and for a redirect, which no change follows."""
+    if response.status >= 300:
+        raise api_error(response, host)
+    return response.body
 
 
 def api_error(response: HTTPResponse, host: str) -> ClientError:
@@ -88,7 +114,7 @@ def api_error(response: HTTPResponse, host: str) -> ClientError:
         problem = msgspec.json.decode(response.body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         problem = {}
-    message = str(problem.get("detail") or f"{host} returned {response.status}")
+    message = error_reason(response.body) or f"{host} returned status {response.status}"
     fields = problem.get("errors")
     for field in fields if isinstance(fields, list) else []:
         if isinstance(field, dict) and str(field.get("detail")) not in message:
@@ -99,8 +125,12 @@ def api_error(response: HTTPResponse, host: str) -> ClientError:
             return AccessDenied(message, f"log in: hythe login {host}")
         case 403:
             return AccessDenied(message, hint)
-        case 404:
+        case 404 if not problem:
+            return RegistryError(f"{host} is not a hythe hub: {message}", "name your hub: HOST/NAME, or --host HOST")
+        case 404 | 308:
             return RemoteNotFound(message, hint or "check the name, or log in to see what is private")
-        case 409:
+        case 409 | 412:
             return RemoteConflict(message, hint)
+        case status if status < 400 or status == 429 or status >= 500:
+            return RegistryError(message, hint, status=status, retry_after=response.retry_after)
     return ClientError(message, hint)

@@ -69,15 +69,17 @@ class RegistrySession:
         scopes: Sequence[Scope] = (),
         headers: Mapping[str, str] | None = None,
         body: RequestBody | None = None,
+        *,
+        authenticate: bool = True,
     ) -> StreamedResponse:
         """Send a request to a path, or a URL from the server, and return the response with any status.
 
-        Authenticates if this registry challenges, never at another server. Does not retry, because only the caller
-        knows how to resume a stream. Raises Unreachable, AccessDenied.
+        Authenticates if this registry challenges, never at another server, and not if ``authenticate`` is false. Does
+        not retry, because only the caller knows how to resume a stream. Raises Unreachable, AccessDenied.
         """
-        sent = self._authorizer.header(scopes) if self._is_own(target) else ""
+        sent = self._authorizer.header(scopes) if authenticate and self._is_own(target) else ""
         stream = self._follow(method, target, _with_common_headers(headers or {}, sent), body)
-        challenge = stream.headers.get("www-authenticate", "")
+        challenge = stream.headers.get("www-authenticate", "") if authenticate else ""
         if stream.status != 401 or not challenge or not is_same_server(stream.origin, self.base):
             return stream
         with stream:
@@ -92,6 +94,8 @@ class RegistrySession:
         scopes: Sequence[Scope] = (),
         headers: Mapping[str, str] | None = None,
         body: RequestBody | None = None,
+        *,
+        authenticate: bool = True,
     ) -> HTTPResponse:
         """Send a request and return the whole response with any status.
 
@@ -101,7 +105,7 @@ class RegistrySession:
         retries = self.retries()
         while True:
             try:
-                with self.send(method, target, scopes, headers, body) as stream:
+                with self.send(method, target, scopes, headers, body, authenticate=authenticate) as stream:
                     response = stream.read()
             except ConnectionFailed as error:
                 if error.permanent or not retries.wait():
