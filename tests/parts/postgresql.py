@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -46,16 +47,20 @@ class PostgresqlServer:
     def create(self, name: str | None = None, template: str = "template0") -> str:
         """Create a database, optionally as a copy of `template`, and return its URL."""
         name = name or f"test_{next(self.numbers)}"
-        self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        with self._connection() as connection:
+            # By file: the default since version 15, by page through the log, takes twice as long.
+            by_file = connection.info.server_version >= 150000
+            connection.execute(create + sql.SQL(" STRATEGY FILE_COPY") if by_file else create)
         return self.url(name)
 
     def drop(self, name: str) -> None:
         """Drop a database, closing its connections."""
-        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        with self._connection() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    def _execute(self, statement: sql.Composed) -> None:
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(statement)
+    def _connection(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.url(), autocommit=True)
 
 
 def server_program(name: str) -> str:
@@ -84,7 +89,7 @@ def as_ordinary_user(folder: Path) -> list[str]:
 @contextlib.contextmanager
 def postgresql_server(settings: dict[str, str] | None = None) -> Iterator[PostgresqlServer]:
     """Run a server with an empty cluster; `settings` extend the defaults."""
-    with own_folder("pg") as folder:
+    with own_folder("pg", in_memory=True) as folder:
         become = as_ordinary_user(folder)
         data = folder / "data"
         make = [

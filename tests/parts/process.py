@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SEARCHED = (os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin")
 
+ENOUGH_MEMORY = 2 << 30
+"""Bytes that a folder in memory may need."""
+
 
 class PartFailed(Exception):
     """A program did not start; the message includes the end of its log."""
@@ -53,15 +56,24 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def own_folder(name: str) -> Iterator[Path]:
-    """A temporary folder with a short path (unix socket paths are limited to 107 bytes), removed afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix=f"hythe-{name}-"))
+def own_folder(name: str, *, in_memory: bool = False) -> Iterator[Path]:
+    """A temporary folder with a short path (unix socket paths are limited to 107 bytes), removed afterwards.
+
+    With ``in_memory``, it is on a tmpfs if the host has one with enough space.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f"hythe-{name}-", dir=_memory() if in_memory else None))
     folder.chmod(0o755)
     try:
         yield folder
     finally:
         clear_away(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _memory() -> Path | None:
+    """The host's tmpfs for programs, unless it is as small as in most containers."""
+    found = Path("/dev/shm")
+    return found if found.is_dir() and shutil.disk_usage(found).free > ENOUGH_MEMORY else None
 
 
 def clear_away(folder: Path) -> None:
