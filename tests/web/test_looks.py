@@ -50,6 +50,7 @@ PUBLIC = ["/", "/search", "/search?q=nothing-like-this", "/sign-in", "/sign-up",
 OWN = [
     "/new",
     "/account",
+    "/account/names",
     "/account/password",
     "/account/tokens",
     "/account/robots",
@@ -58,6 +59,9 @@ OWN = [
     "/account/organizations",
     "/account/conversion",
     "/account/invitations",
+    "/account/audit?actor=nobody-like-this",
+    "/account/audit",
+    "/account/audit?since=never",
     "/organizations/new",
     "/new-build",
     "/new-build/docker-hub",
@@ -72,7 +76,16 @@ OF_REPOSITORY = [
     ":moved",
     "/-/tags/latest/delete",
 ]
-OF_ORGANIZATION = ["", "/-/people", "/-/teams", "/-/teams/a-team", "/-/invitations", "/-/settings"]
+OF_ORGANIZATION = [
+    "",
+    "/-/people",
+    "/-/teams",
+    "/-/teams/a-team",
+    "/-/invitations",
+    "/-/names",
+    "/-/audit",
+    "/-/settings",
+]
 OF_BUILDS = [
     "builds",
     "build-configuration",

@@ -1,26 +1,26 @@
-"""Pages that rename and transfer: a repository, and the user's own account with its redirects and offers."""
+"""Pages that rename and transfer: a repository, and an account with its former names and the offers to it."""
 
 from collections.abc import Awaitable
 from typing import TypeVar
+from urllib.parse import quote
 
 from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import Invalid, Refused, Taken, TooManyAttempts
-from hythe.hub.page import Paging
+from hythe.hub.page import MAX_PAGE_SIZE, Paging
 from hythe.hub.renaming.transfers import NewTransfer
 from hythe.hub.repositories.repository import Repository
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
 from hythe.web.routes.form import Form, prefilled
+from hythe.web.routes.navigation import page_link, paging_of
+from hythe.web.routes.organizations import organization_name, organization_tabs
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
 
 T = TypeVar("T")
-
-SHOWN = 100
-"""Redirects and offers on the page; the API lists all."""
 
 
 class _Failed(Exception):
@@ -80,50 +80,70 @@ async def _repository_page(page: PageRequest, found: Repository, form: Form, sta
     )
 
 
-async def account(page: PageRequest) -> Response:
-    """Rename the account; list former names and offered repositories."""
-    page.require_account()
+async def names(page: PageRequest) -> Response:
+    """Rename an account; list its former names and the repositories that are offered to it."""
+    name = await _account(page)
     if page.request.method != "POST":
-        return await _account_page(page, prefilled(name=page.name))
+        return await _names_page(page, name, prefilled(name=name))
     form = await page.form()
+    new = form["name"].strip()
     try:
-        await _submitted(form, page.site.hub.renames.rename_account(page.actor, page.name, form["name"].strip()))
+        await _submitted(form, page.site.hub.renames.rename_account(page.actor, name, new))
     except _Failed as failed:
-        return await _account_page(page, failed.form, failed.status)
-    return page.redirect("/account/names", Flash.RENAMED)
+        return await _names_page(page, name, failed.form, failed.status)
+    return page.redirect(_address(page, new), Flash.RENAMED)
 
 
-async def _account_page(page: PageRequest, form: Form, status: int = 200) -> Response:
-    hub = page.site.hub
-    paging = Paging(1, SHOWN)
-    return page.render(
-        "account-names.html",
-        status,
-        form=form,
-        redirects=(
-            *await hub.renames.former_accounts(page.actor, page.name),
-            *(await hub.renames.redirects(page.actor, page.name, paging)).items,
-        ),
-        offers=(await hub.transfers.offers_to(page.actor, page.name, paging)).items,
-        tabs=account_tabs("/account/names"),
-    )
+async def _account(page: PageRequest) -> str:
+    """Return the account that the page is about: the organization in the address, or the user's own."""
+    if "namespace" not in page.request.path_params:
+        return page.name
+    name = organization_name(page)
+    await page.site.hub.access.require_organization(page.actor, name, HubAction.VIEW_REDIRECTS)
+    return name
+
+
+def _address(page: PageRequest, name: str) -> str:
+    return f"/{quote(name)}/-/names" if "namespace" in page.request.path_params else "/account/names"
+
+
+async def _names_page(page: PageRequest, name: str, form: Form, status: int = 200) -> Response:
+    hub, address = page.site.hub, _address(page, name)
+    shown = {
+        "form": form,
+        "address": address,
+        "former_accounts": await hub.renames.former_accounts(page.actor, name),
+        "redirects": await hub.renames.redirects(page.actor, name, paging_of(page)),
+        "page_link": page_link(address),
+        "offers": (await hub.transfers.offers_to(page.actor, name, Paging(page_size=MAX_PAGE_SIZE))).items,
+    }
+    if "namespace" not in page.request.path_params:
+        return page.render("account-names.html", status, **shown, tabs=account_tabs(address))
+    tabs = await organization_tabs(page, name, "/-/names")
+    return page.render("organization-names.html", status, **shown, namespace=name, tabs=tabs)
 
 
 async def end_redirect(page: PageRequest) -> Response:
     """End the redirect of a former name."""
-    page.require_account()
+    name = await _account(page)
     form = await page.form()
-    await page.site.hub.renames.end_redirect(page.actor, form["former"])
-    return page.redirect("/account/names", Flash.REDIRECT_ENDED)
+    try:
+        await page.site.hub.renames.end_redirect(page.actor, form["former"])
+    except Refused as error:
+        return await _names_page(page, name, prefilled(name=name).with_errors({"": str(error)}), error.status)
+    return page.redirect(_address(page, name), Flash.REDIRECT_ENDED)
 
 
 async def answer_offer(page: PageRequest) -> Response:
     """Accept or decline an offered repository."""
-    page.require_account()
+    name = await _account(page)
     form = await page.form()
     offered: int = page.request.path_params["offered"]
     if form["action"] != "accept":
-        await page.site.hub.transfers.decline(page.actor, page.name, offered)
-        return page.redirect("/account/names", Flash.OFFER_DECLINED)
-    await page.site.hub.transfers.accept(page.actor, page.name, offered)
-    return page.redirect(f"/{page.name}", Flash.TRANSFERRED)
+        await page.site.hub.transfers.decline(page.actor, name, offered)
+        return page.redirect(_address(page, name), Flash.OFFER_DECLINED)
+    try:
+        await page.site.hub.transfers.accept(page.actor, name, offered)
+    except (Refused, Invalid, Taken) as error:
+        return await _names_page(page, name, prefilled(name=name).with_errors({"": str(error)}), error.status)
+    return page.redirect(f"/{quote(name)}", Flash.TRANSFERRED)
