@@ -50,14 +50,21 @@ def _api() -> list[Route]:
 
 
 APIS = {"own": _api(), "docker-hub": routes_of(docker_hub.ENDPOINTS, NOTHING, RequestRates(0))}
-WORDS = sorted(
-    {word for routes in APIS.values() for route in routes for word in re.findall(r"/([a-z-]+)(?=/|$)", route.path)}
-    - {"api", "repositories"}
-    | {"7", "latest", "history", "list"}
-)
+VALUES = {"7", "latest", "history", "list"}
+
+
+def _words(below: str) -> list[str]:
+    """The words in paths with `below`, and VALUES."""
+    paths = [route.path for routes in APIS.values() for route in routes if below in route.path]
+    words = {word for path in paths for word in re.findall(r"/([a-z-]+)(?=/|$)", path)}
+    return sorted(words - {"api", "repositories"} | VALUES)
+
+
+WORDS = _words("/")
 NAMES = [
     *("app", "team/app", *WORDS, *(f"app/{word}" for word in WORDS)),
-    *(f"app/{first}/{second}" for first, second in itertools.product(WORDS, repeat=2)),
+    # Other words are in no address that begins like that of a repository.
+    *(f"app/{first}/{second}" for first, second in itertools.product(_words("{name:path}"), repeat=2)),
     *("tags/tags/tags", "app/tags/latest/history", "app/builds/7/log", "app/webhooks/deliveries/7/redeliver"),
 ]
 """Names of repositories that look like addresses of other things."""
