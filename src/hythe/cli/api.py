@@ -11,6 +11,9 @@ from hythe.cli.connection import add_connection_flags, connected, hub_host
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 
+NOT_MODIFIED = 304
+"""The response to a matching If-None-Match."""
+
 
 def _configure(parser: ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH", help="path in the API, such as /api/v1/users/me, or users/me")
@@ -19,7 +22,12 @@ def _configure(parser: ArgumentParser) -> None:
         "-X", "--method", default="", choices=METHODS, help="method (default: GET, or POST if there are fields)"
     )
     parser.add_argument(
-        "-f", "--raw-field", action="append", default=[], metavar="KEY=VALUE", help="add a text to the body"
+        "-f",
+        "--raw-field",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="add a text to the body, or to the query of a GET",
     )
     parser.add_argument(
         "-F",
@@ -39,9 +47,16 @@ def _configure(parser: ArgumentParser) -> None:
 def _run(arguments: Namespace) -> int:
     from hythe.client.hub_api import JSONAPI, api_error
 
-    body = _body(arguments)
-    method = arguments.method or ("GET" if body is None else "POST")
-    path = arguments.path if arguments.path.startswith("/") else f"/api/v1/{arguments.path}"
+    fields = _fields(arguments)
+    content = _file(arguments.input)
+    method = arguments.method or ("GET" if content is None and not fields else "POST")
+    path, body = _path(arguments.path), content
+    if method in ("GET", "HEAD"):
+        path = _with_query(path, fields)
+    elif fields:
+        import msgspec
+
+        body = msgspec.json.encode(fields)
     headers = dict(map(_header, arguments.header))
     with connected(arguments) as client:
         api = JSONAPI(client, hub_host(client, arguments.host))
@@ -52,30 +67,45 @@ def _run(arguments: Namespace) -> int:
             print(f"HTTP/1.1 {response.status}")
             for name, value in response.headers.items():
                 print(f"{name}: {value}")
-            print()
-        sys.stdout.write(_formatted(response.body))
-        if response.status >= 400:
+            print(flush=True)
+        _print_body(response.body)
+        if response.status >= 300 and response.status != NOT_MODIFIED:
             raise api_error(response, api.host)
     return 0
 
 
-def _print_items(api: Any, path: str) -> int:
+def _path(typed: str) -> str:
+    """Return the path to request, with characters escaped that no path has. It never names another server."""
+    from urllib.parse import quote
+
+    path = typed.lstrip("/") if typed.startswith("/") else f"api/v1/{typed}"
+    return quote(f"/{path}", safe="/%?&=:@!$'()*+,;~")
+
+
+def _with_query(path: str, fields: dict[str, Any]) -> str:
     import msgspec
 
-    from hythe.client.errors import ClientError
+    if not fields:
+        return path
+    from urllib.parse import urlencode
+
+    texts = {name: text if isinstance(text, str) else msgspec.json.encode(text) for name, text in fields.items()}
+    return f"{path}{'&' if '?' in path else '?'}{urlencode(texts)}"
+
+
+def _print_items(api: Any, path: str) -> int:
+    from urllib.parse import parse_qsl
+
+    import msgspec
 
     bare, _, query = path.partition("?")
-    parameters = dict(part.split("=", 1) for part in query.split("&") if "=" in part)
-    try:
-        for item in api.items(bare, **parameters):
-            print(msgspec.json.encode(item).decode())
-    except KeyError as error:
-        raise ClientError(f"{path} is not a list", "omit --paginate") from error
+    for item in api.items(bare, **dict(parse_qsl(query, keep_blank_values=True))):
+        print(msgspec.json.encode(item).decode())
     return 0
 
 
-def _body(arguments: Namespace) -> bytes | None:
-    """Return the body that the flags give; None: none. Raises CommandFailed."""
+def _fields(arguments: Namespace) -> dict[str, Any]:
+    """Return the fields that the flags give. Raises CommandFailed."""
     import msgspec
 
     fields: dict[str, Any] = dict(map(_pair, arguments.raw_field))
@@ -86,11 +116,13 @@ def _body(arguments: Namespace) -> bytes | None:
             fields[name] = text
     if arguments.input and fields:
         raise CommandFailed("--input and fields cannot be combined", "put the fields into the file", 2)
-    if arguments.input == "-":
+    return fields
+
+
+def _file(name: str) -> bytes | None:
+    if name == "-":
         return sys.stdin.buffer.read()
-    if arguments.input:
-        return Path(arguments.input).read_bytes()
-    return msgspec.json.encode(fields) if fields else None
+    return Path(name).read_bytes() if name else None
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -107,14 +139,19 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _formatted(content: bytes) -> str:
+def _print_body(content: bytes) -> None:
+    """Print a body: indented on a terminal, elsewhere as it is."""
+    if not sys.stdout.isatty():
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        return
     import msgspec
 
     text = content.decode(errors="replace")
-    if sys.stdout.isatty():
-        with contextlib.suppress(msgspec.MsgspecError):
-            text = msgspec.json.format(text, indent=2)
-    return text if not text or text.endswith("\n") else f"{text}\n"
+    with contextlib.suppress(msgspec.MsgspecError):
+        text = msgspec.json.format(text, indent=2)
+    if text:
+        print(text.removesuffix("\n"))
 
 
 command = Command(
@@ -124,6 +161,7 @@ command = Command(
 hythe api users/me
 hythe api --host hub.example.org repositories/ann/app -X PATCH -f description='Our app'
 hythe api repositories/ann --paginate
+hythe api search -X GET -f q='web server'
 hythe api repositories/ann/app -X DELETE
 """,
 )

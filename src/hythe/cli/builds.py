@@ -139,15 +139,15 @@ class _Builds:
         from hythe.client.hub_api import repository_path
 
         self.api = api
-        self._path = repository_path(reference.repository)
+        self.path = repository_path(reference.repository)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Call the API below the repository, and return the decoded response. Raises ClientError."""
-        return self.api.call(method, f"{self._path}{path}", body)
+        return self.api.call(method, f"{self.path}{path}", body)
 
     def log(self, number: int, start: int = 0) -> bytes:
         """Return the log of a build from a byte on. Raises ClientError."""
-        return self.api.get(f"{self._path}/builds/{number}/log?start={start}")
+        return self.api.get(f"{self.path}/builds/{number}/log?start={start}")
 
     def follow(self, number: int) -> str:
         """Print a build's log until the build ends; returns its final status."""
@@ -160,20 +160,6 @@ class _Builds:
             if build["status"] in FINAL_STATUSES and not chunk:
                 return str(build["status"])
             time.sleep(POLL_INTERVAL)
-
-    def find(self, limit: int, **query: str) -> list[dict[str, Any]]:
-        """Return the builds that match, newest first, ``limit`` of them (0: all). Raises ClientError."""
-        from hythe.client.hub_api import MAX_PAGE
-
-        found: list[dict[str, Any]] = []
-        before = 0
-        while True:
-            size = min(limit - len(found), MAX_PAGE) if limit else MAX_PAGE
-            page = self.call("GET", f"/builds?{urlencode({**query, 'limit': size, 'before': before})}")
-            found += page["items"]
-            before = page["next"]
-            if not before or len(found) == limit:
-                return found
 
 
 def _configure_builds(builds: _Builds, arguments: Namespace) -> int:
@@ -297,7 +283,8 @@ def _start(builds: _Builds, arguments: Namespace) -> int:
 
 
 def _list(builds: _Builds, arguments: Namespace) -> int:
-    items = builds.find(arguments.limit, status=arguments.status, source_name=arguments.branch)
+    query = {"status": arguments.status, "source_name": arguments.branch}
+    items = list(builds.api.items(f"{builds.path}/builds", arguments.limit, **query))
     if arguments.json:
         print_json(items)
         return 0

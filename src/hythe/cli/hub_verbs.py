@@ -36,18 +36,27 @@ class HubVerbs:
         """Run the chosen verb at the hub that ``--host``, or the host before ``name``, says."""
         from hythe.client.hub_api import JSONAPI
 
-        named, rest = split_host(getattr(arguments, "name", "") or "")
+        named, rest = split_host(getattr(arguments, "name", ""))
         if named:
             arguments.name = rest
+        if named and arguments.host not in ("", named):
+            raise CommandFailed(f"two hubs are named: {named} and {arguments.host}", "omit --host", 2)
         with connected(arguments) as client:
             handler: Handler = arguments.handler
-            return handler(JSONAPI(client, named or hub_host(client, arguments.host)), arguments)
+            return handler(JSONAPI(client, named or hub_host(client, arguments.host), rest), arguments)
+
+
+def path_segment(name: str) -> str:
+    """Return a name as one segment of a path."""
+    from urllib.parse import quote
+
+    return quote(name, safe="")
 
 
 def split_name(name: str) -> tuple[str, str]:
     """Return namespace and name of a repository. Raises CommandFailed."""
-    namespace, slash, rest = name.partition("/")
-    if not slash:
+    namespace, _, rest = name.partition("/")
+    if not namespace or not rest:
         raise CommandFailed(f"{name!r} has no namespace", "use NAMESPACE/NAME", 2)
     return namespace, rest
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.hub_verbs import HubVerbs, print_result, require_yes
+from hythe.cli.hub_verbs import HubVerbs, path_segment, print_result, require_yes
 from hythe.cli.output import Column, Row, add_list_flags, print_list
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ def _verb(verbs: HubVerbs, name: str, summary: str, run: Any, *, listing: bool =
 
 def organization_path(name: str) -> str:
     """Return the path of an organization in the API."""
-    from urllib.parse import quote
-
-    return f"/api/v1/organizations/{quote(name, safe='')}"
+    return f"/api/v1/organizations/{path_segment(name)}"
 
 
 def _list(api: "JSONAPI", arguments: Namespace) -> int:
@@ -113,18 +111,18 @@ def _invite(api: "JSONAPI", arguments: Namespace) -> int:
 
 
 def _set_role(api: "JSONAPI", arguments: Namespace) -> int:
-    path = f"{organization_path(arguments.name)}/members/{arguments.user}"
+    path = f"{organization_path(arguments.name)}/members/{path_segment(arguments.user)}"
     done = api.call("PATCH", path, {"role": arguments.role})
     return print_result(arguments, done, f"{arguments.user} is {arguments.role} of {arguments.name}")
 
 
 def _remove(api: "JSONAPI", arguments: Namespace) -> int:
-    api.call("DELETE", f"{organization_path(arguments.name)}/members/{arguments.user}")
+    api.call("DELETE", f"{organization_path(arguments.name)}/members/{path_segment(arguments.user)}")
     return print_result(arguments, None, f"{arguments.user} is no longer a member of {arguments.name}")
 
 
 def _leave(api: "JSONAPI", arguments: Namespace) -> int:
-    api.call("DELETE", f"/api/v1/users/me/organizations/{arguments.name}")
+    api.call("DELETE", f"/api/v1/users/me/organizations/{path_segment(arguments.name)}")
     return print_result(arguments, None, f"You are no longer a member of {arguments.name}")
 
 
@@ -155,7 +153,7 @@ def _answer(api: "JSONAPI", arguments: Namespace) -> int:
 
 def _delete(api: "JSONAPI", arguments: Namespace) -> int:
     require_yes(arguments, f"Delete {arguments.name} with all its repositories?")
-    done = api.call("DELETE", f"{organization_path(arguments.name)}?confirm={arguments.name}")
+    done = api.call("DELETE", f"{organization_path(arguments.name)}?confirm={path_segment(arguments.name)}")
     return print_result(arguments, done, f"Deleted {arguments.name}")
 
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.hub_verbs import HubVerbs, print_result, require_yes, split_name
+from hythe.cli.hub_verbs import HubVerbs, path_segment, print_result, require_yes, split_name
 from hythe.cli.output import Column, Row, add_list_flags, print_list
 
 if TYPE_CHECKING:
@@ -58,13 +58,11 @@ def _verb(verbs: HubVerbs, name: str, summary: str, run: Any, *, listing: bool =
 def _path(name: str) -> str:
     from hythe.client.hub_api import repository_path
 
-    if "/" not in name:
-        raise CommandFailed(f"{name!r} has no namespace", "use NAMESPACE/NAME", 2)
-    return repository_path(name)
+    return repository_path("/".join(split_name(name)))
 
 
 def _list(api: "JSONAPI", arguments: Namespace) -> int:
-    path = f"/api/v1/repositories/{arguments.name}" if arguments.name else "/api/v1/users/me/repositories"
+    path = f"/api/v1/repositories/{path_segment(arguments.name)}" if arguments.name else "/api/v1/users/me/repositories"
     rows = [
         Row(
             {
@@ -115,9 +113,10 @@ def _rename(api: "JSONAPI", arguments: Namespace) -> int:
 
 def _transfer(api: "JSONAPI", arguments: Namespace) -> int:
     done = api.call("POST", f"{_path(arguments.name)}/transfer", {"to": arguments.receiver})
-    waiting = isinstance(done, dict) and done.get("status") == "pending"
-    said = f"Asked {arguments.receiver} to accept {arguments.name}" if waiting else "Transferred"
-    return print_result(arguments, done, said if waiting else f"{said} {arguments.name} to {arguments.receiver}")
+    said = f"Transferred {arguments.name} to {arguments.receiver}"
+    if not done["done"]:
+        said = f"Offered {arguments.name} to {arguments.receiver}, who can accept it until {done['expires_at']}"
+    return print_result(arguments, done, said)
 
 
 def _delete(api: "JSONAPI", arguments: Namespace) -> int:
@@ -137,13 +136,13 @@ def _collaborators(api: "JSONAPI", arguments: Namespace) -> int:
 def _add_collaborator(api: "JSONAPI", arguments: Namespace) -> int:
     body = {"username": arguments.user, "role": arguments.role}
     done = api.call("POST", f"{_path(arguments.name)}/collaborators", body)
-    invited = isinstance(done, dict) and "expires_at" in done
-    said = f"Invited {arguments.user} to" if invited else f"Gave {arguments.user} the role {arguments.role} on"
+    gave = f"Gave {arguments.user} the role {arguments.role} on"
+    said = f"Invited {arguments.user} to" if done["pending"] else gave
     return print_result(arguments, done, f"{said} {arguments.name}")
 
 
 def _remove_collaborator(api: "JSONAPI", arguments: Namespace) -> int:
-    api.call("DELETE", f"{_path(arguments.name)}/collaborators/{arguments.user}")
+    api.call("DELETE", f"{_path(arguments.name)}/collaborators/{path_segment(arguments.user)}")
     return print_result(arguments, None, f"{arguments.user} is no longer a collaborator of {arguments.name}")
 
 

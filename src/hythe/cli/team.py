@@ -2,10 +2,10 @@
 
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from hythe.cli.command import Command, CommandFailed
-from hythe.cli.hub_verbs import HubVerbs, print_result, require_yes
+from hythe.cli.hub_verbs import HubVerbs, path_segment, print_result, require_yes
 from hythe.cli.org import organization_path
 from hythe.cli.output import Column, Row, add_list_flags, print_list
 
@@ -54,7 +54,7 @@ def _split(name: str) -> tuple[str, str]:
 
 def _path(name: str) -> str:
     organization, team = _split(name)
-    return f"{organization_path(organization)}/teams/{quote(team, safe='')}"
+    return f"{organization_path(organization)}/teams/{path_segment(team)}"
 
 
 def _list(api: "JSONAPI", arguments: Namespace) -> int:
@@ -85,12 +85,12 @@ def _members(api: "JSONAPI", arguments: Namespace) -> int:
 
 
 def _add(api: "JSONAPI", arguments: Namespace) -> int:
-    done = api.call("PUT", f"{_path(arguments.name)}/members/{arguments.user}")
+    done = api.call("PUT", f"{_path(arguments.name)}/members/{path_segment(arguments.user)}")
     return print_result(arguments, done, f"Added {arguments.user} to {arguments.name}")
 
 
 def _remove(api: "JSONAPI", arguments: Namespace) -> int:
-    api.call("DELETE", f"{_path(arguments.name)}/members/{arguments.user}")
+    api.call("DELETE", f"{_path(arguments.name)}/members/{path_segment(arguments.user)}")
     return print_result(arguments, None, f"Removed {arguments.user} from {arguments.name}")
 
 

@@ -67,10 +67,11 @@ class JSONAPI:
 
     def items(self, path: str, at_most: int = 0, **query: str) -> Iterator[dict[str, Any]]:
         """Yield the items of a list, page by page, ``at_most`` of them (0: all). Raises ClientError."""
-        size = min(at_most or MAX_PAGE, MAX_PAGE)
-        cursor, seen = "", 0
+        size = str(min(at_most or MAX_PAGE, MAX_PAGE))
+        # Lists of builds have a ``limit`` and the number ``before`` instead of a cursor.
+        parameters = {"page_size": size, "limit": size, **query}
+        seen = 0
         while True:
-            parameters = {**query, "page_size": str(size), **({"cursor": cursor} if cursor else {})}
             page = self.call("GET", f"{path}?{urlencode(parameters)}")
             if not isinstance(page, dict) or "items" not in page:
                 raise ClientError(f"{path} is not a list")
@@ -79,9 +80,10 @@ class JSONAPI:
                 seen += 1
                 if seen == at_most:
                     return
-            cursor = page.get("next", "")
-            if not cursor:
+            following = page.get("next")
+            if not following:
                 return
+            parameters["cursor" if isinstance(following, str) else "before"] = following
 
     def _headers(self) -> dict[str, str]:
         """Return the headers of every request. The hub's API needs no challenge, and redirects keep them."""
@@ -108,24 +110,41 @@ def _require_success(response: HTTPResponse, host: str) -> bytes:
     return response.body
 
 
+class _FieldProblem(msgspec.Struct, frozen=True):
+    field: str
+    detail: str
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    title: str = ""
+    hint: str = ""
+    errors: tuple[_FieldProblem, ...] = ()
+
+
+def _problem(response: HTTPResponse) -> _Problem:
+    """Return the problem details of a response; empty if it has none, as those of proxies and other servers."""
+    if not response.headers.get("content-type", "").startswith("application/problem+json"):
+        return _Problem()
+    try:
+        return msgspec.json.decode(response.body, type=_Problem)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _Problem()
+
+
 def api_error(response: HTTPResponse, host: str) -> ClientError:
     """Return the error of a response, with the hub's hint, and the problem of each field."""
-    try:
-        problem = msgspec.json.decode(response.body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        problem = {}
     message = error_reason(response.body) or f"{host} returned status {response.status}"
-    fields = problem.get("errors")
-    for field in fields if isinstance(fields, list) else []:
-        if isinstance(field, dict) and str(field.get("detail")) not in message:
-            message += f"; {field.get('field')}: {field.get('detail')}"
-    hint = str(problem.get("hint") or "")
+    problem = _problem(response)
+    for field in problem.errors:
+        if field.detail not in message:
+            message += f"; {field.field}: {field.detail}"
+    hint = problem.hint
     match response.status:
         case 401:
             return AccessDenied(message, f"log in: hythe login {host}")
         case 403:
             return AccessDenied(message, hint)
-        case 404 if not problem:
+        case 404 if not problem.title:
             return RegistryError(f"{host} is not a hythe hub: {message}", "name your hub: HOST/NAME, or --host HOST")
         case 404 | 308:
             return RemoteNotFound(message, hint or "check the name, or log in to see what is private")

@@ -1,0 +1,284 @@
+"""The verbs `org`, `team`, `repo` and `token` with a running hub: the daily work of teams in a shell."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from tests.parts.hub import HUB, HytheServer, server_factory
+from tests.parts.hythe_shell import HytheShell
+
+PASSWORD = "correct horse battery"
+PEOPLE = ("ann", "ben", "eve")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
+    """One hub for all tests of this file, which use unique names."""
+    with server_factory(tmp_path_factory.mktemp("verbs"), HUB) as start:
+        yield start()
+
+
+@pytest.fixture(scope="module")
+def people(server: HytheServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, HytheShell]:
+    """The shell of each of PEOPLE, logged in."""
+    shells = {}
+    for name in PEOPLE:
+        server.create_user(name, PASSWORD)
+        shells[name] = HytheShell(tmp_path_factory.mktemp(name), server.host)
+        shells[name].login(name, PASSWORD)
+    return shells
+
+
+@pytest.fixture
+def ann(people: dict[str, HytheShell]) -> HytheShell:
+    """The shell of Ann."""
+    return people["ann"]
+
+
+@pytest.fixture
+def ben(people: dict[str, HytheShell]) -> HytheShell:
+    """The shell of Ben."""
+    return people["ben"]
+
+
+@pytest.fixture
+def stranger(server: HytheServer, tmp_path: Path) -> HytheShell:
+    """A shell that is not logged in."""
+    return HytheShell(tmp_path, server.host)
+
+
+@pytest.fixture
+def found(ann: HytheShell, ben: HytheShell) -> Callable[[str], str]:
+    """A function that creates an organization of Ann's that Ben is a member of, and returns its name."""
+
+    def create(name: str) -> str:
+        ann.ok("org", "create", name)
+        ann.ok("org", "invite", name, "ben")
+        (number,) = (row["id"] for row in ben.json("org", "invitations") if row["organization"] == name)
+        ben.ok("org", "accept", str(number))
+        return name
+
+    return create
+
+
+def test_an_organization_from_invitation_to_deletion(ann: HytheShell, ben: HytheShell) -> None:
+    """Create, invite, accept, decline, change roles, leave, delete; every list has --json and -q."""
+    assert ann.ok("org", "create", "acme") == f"Created acme: docker push {ann.host}/acme/IMAGE"
+    assert ann.ok("org", "invite", "acme", "ben", "--role", "owner") == "Invited ben to acme"
+    ann.ok("org", "invite", "acme", "zoe@example.com")
+
+    (invitation,) = ben.json("org", "invitations")
+    (row,) = ben.ok("org", "invitations").splitlines()[1:]
+    assert (invitation["organization"], invitation["role"]) == ("acme", "owner")
+    assert row.split() == [str(invitation["id"]), "acme", "owner", "ann"]
+    assert ben.ok("org", "decline", str(invitation["id"])) == f"Declined invitation {invitation['id']}"
+    ann.ok("org", "invite", "acme", "ben", "--role", "owner")
+    (again,) = ben.ok("org", "invitations", "-q").splitlines()
+    assert ben.ok("org", "accept", again) == f"Accepted invitation {again}"
+
+    assert {(each["username"], each["role"]) for each in ben.json("org", "members", "acme")} == {
+        ("ann", "owner"),
+        ("ben", "owner"),
+    }
+    assert ann.ok("org", "set-role", "acme", "ben", "member") == "ben is member of acme"
+    assert "acme" in ben.ok("org", "list", "-q").splitlines()
+    assert ben.ok("org", "leave", "acme") == "You are no longer a member of acme"
+    assert ann.ok("org", "members", "acme", "--format", "{{.User}}={{.Role}}") == "ann=owner"
+    last = ann.run("org", "leave", "acme")
+    assert last.code != 0
+    assert "owner" in last.err
+
+    assert ann.run("org", "delete", "acme").code == 2
+    assert ann.ok("org", "delete", "acme", "--yes") == "Deleted acme"
+    assert ann.run("org", "view", "acme").code == 3
+
+
+def test_the_rules_of_an_organization(ann: HytheShell, ben: HytheShell, found: Callable[[str], str]) -> None:
+    """`edit` changes what its flags name and keeps the rest; members may read the rules and not change them."""
+    name = found("rules")
+
+    changed = ann.json("org", "edit", name, "--member-role", "read", "--members-create", "no")
+    ann.ok("org", "edit", name, "--default-visibility", "private")
+    shown = json.loads(ben.ok("org", "view", name))
+    refused = ben.run("org", "edit", name, "--members-create", "yes")
+    nothing = ann.run("org", "edit", name)
+
+    assert (changed["member_role"], changed["members_create"]) == ("read", False)
+    rules = ("default_visibility", "member_role", "members_create", "require_second_factor", "role")
+    assert [shown[rule] for rule in rules] == ["private", "read", False, False, "member"]
+    assert refused.code == 4
+    assert "error: " in refused.err
+    assert (nothing.code, nothing.err.splitlines()[0]) == (2, "error: nothing to change")
+
+
+def test_removing_a_member(ann: HytheShell, ben: HytheShell, found: Callable[[str], str]) -> None:
+    """An owner removes a member, who then no longer sees the organization among theirs."""
+    name = found("small")
+
+    assert ann.ok("org", "remove-member", name, "ben") == f"ben is no longer a member of {name}"
+    assert name not in ben.ok("org", "list", "-q").splitlines()
+    assert ann.run("org", "remove-member", name, "ben").code == 3
+
+
+def test_teams(ann: HytheShell, ben: HytheShell, found: Callable[[str], str]) -> None:
+    """A team gives its members a role on repositories and patterns, until it is revoked."""
+    name = found("crew")
+    ann.ok("org", "edit", name, "--member-role", "none")
+    ann.ok("repo", "create", f"{name}/app-web", "--visibility", "private")
+    team = f"{name}/developers"
+
+    assert ann.ok("team", "create", team, "-d", "Who builds it") == f"Created team developers of {name}"
+    assert ann.ok("team", "add", team, "ben") == f"Added ben to {team}"
+    assert ann.ok("team", "grant", team, "app-*", "--role", "write") == f"{team} has the role write on app-*"
+    assert ann.json("team", "list", name)[0]["description"] == "Who builds it"
+    assert ann.ok("team", "members", team, "-q") == "ben"
+    assert ann.ok("team", "grants", team, "--format", "{{.Repositories}} {{.Role}}") == "app-* write"
+    ben.ok("repo", "edit", f"{name}/app-web", "-d", "Changed by Ben")
+    assert ann.json("repo", "view", f"{name}/app-web")["description"] == "Changed by Ben"
+
+    assert ann.ok("team", "revoke", team, "app-*") == f"{team} has no role on app-* any more"
+    hidden = ben.run("repo", "view", f"{name}/app-web")
+    assert hidden.code == 3
+    assert ann.ok("team", "remove", team, "ben") == f"Removed ben from {team}"
+    assert ann.ok("team", "members", team, "-q") == ""
+    assert ann.ok("team", "delete", team, "--yes") == f"Deleted team {team}"
+    assert ann.run("team", "members", team).code == 3
+    assert ann.run("team", "add", name, "ben").code == 2
+
+
+def test_repositories(ann: HytheShell, stranger: HytheShell) -> None:
+    """Create, list, change, rename and delete a repository; a prompt protects it."""
+    created = ann.ok("repo", "create", "ann/tool", "--visibility", "private", "-d", "A tool")
+    assert created == f"Created ann/tool: docker push {ann.host}/ann/tool"
+    twice = ann.run("repo", "create", "ann/tool")
+    assert twice.code == 7
+    assert stranger.run("repo", "view", "ann/tool").code == 3
+
+    edited = ann.json("repo", "edit", "ann/tool", "--visibility", "public")
+    assert (edited["visibility"], edited["description"]) == ("public", "A tool")
+    assert json.loads(stranger.ok("repo", "view", "ann/tool"))["name"] == "tool"
+    assert "ann/tool" in ann.ok("repo", "list", "-q").splitlines()
+    (listed,) = (row for row in stranger.json("repo", "list", "ann") if row["name"] == "tool")
+    assert listed["description"] == "A tool"
+    assert len(ann.ok("repo", "list", "--limit", "1").splitlines()) == 2
+
+    assert ann.ok("repo", "rename", "ann/tool", "hammer") == "Renamed ann/tool to ann/hammer"
+    assert json.loads(stranger.ok("repo", "view", "ann/tool"))["name"] == "hammer"
+    moved = ann.run("repo", "edit", "ann/tool", "-d", "x")
+    assert moved.code == 3
+    assert moved.err == "error: ann/tool is now ann/hammer\nhint: use ann/hammer\n"
+
+    unasked = ann.run("repo", "delete", "ann/hammer")
+    assert unasked.code == 2
+    assert "hint: use --yes" in unasked.err
+    kept = ann.run("repo", "delete", "ann/hammer", typed="n\n")
+    assert kept.code == 1
+    assert "Delete ann/hammer with all its images? [y/N]" in kept.err
+    assert ann.ok("repo", "delete", "ann/hammer", typed="y\n") == "Deleted ann/hammer"
+    assert ann.run("repo", "view", "ann/hammer").code == 3
+
+
+def test_collaborators_and_transfers(ann: HytheShell, ben: HytheShell, found: Callable[[str], str]) -> None:
+    """A user who is invited accepts; a transfer to one's own organization is done, to another user it is offered."""
+    name = found("receivers")
+    for repository in ("ann/shared", "ann/moving", "ann/offered"):
+        ann.ok("repo", "create", repository)
+
+    assert ann.ok("repo", "add-collaborator", "ann/shared", "ben", "--role", "admin") == "Invited ben to ann/shared"
+    (number,) = (row["id"] for row in ben.json("org", "invitations") if row.get("repository") == "ann/shared")
+    ben.ok("org", "accept", str(number))
+    ben.ok("repo", "edit", "ann/shared", "-d", "By a collaborator")
+    changed = ann.ok("repo", "add-collaborator", "ann/shared", "ben", "--role", "read")
+    assert changed == "Gave ben the role read on ann/shared"
+    assert ann.ok("repo", "collaborators", "ann/shared", "--format", "{{.User}} {{.Role}}") == "ben read"
+    assert ben.run("repo", "edit", "ann/shared", "-d", "x").code == 4
+    removed = ann.ok("repo", "remove-collaborator", "ann/shared", "ben")
+    assert removed == "ben is no longer a collaborator of ann/shared"
+
+    assert ann.ok("repo", "transfer", "ann/moving", name) == f"Transferred ann/moving to {name}"
+    assert f"{name}/moving" in ann.ok("repo", "list", name, "-q")
+    offered = ann.ok("repo", "transfer", "ann/offered", "ben")
+    assert offered.startswith("Offered ann/offered to ben, who can accept it until ")
+    assert ben.json("repo", "list", "ben") == []
+
+
+def test_tokens(ann: HytheShell, stranger: HytheShell) -> None:
+    """The secret alone is on stdout; a token is limited, rotated and revoked."""
+    created = ann.run("token", "create", "ci", "--right", "pull", "--repository", "ann/ci-*", "--expires-in", "90")
+    assert created.code == 0
+    secret = created.out.strip()
+    assert re.fullmatch(r"hythe_p[0-9A-Za-z]{46}", secret)
+    assert created.err == "This is shown only once:\n"
+    (token,) = (each for each in ann.json("token", "list") if each["name"] == "ci")
+    assert (token["rights"], token["repositories"]) == (["repo:read"], ["ann/ci-*"])
+    (line,) = (each for each in ann.ok("token", "list").splitlines() if " ci " in each)
+    assert line.split()[:4] == [str(token["id"]), "ci", "pull", "ann/ci-*"]
+    stranger.login("ann", secret)
+    assert stranger.run("repo", "create", "ann/ci-1").code == 4
+
+    number = str(token["id"])
+    rotated = ann.ok("token", "rotate", number)
+    assert rotated != secret
+    assert _status(ann, secret) == 401
+    assert _status(ann, rotated) == 200
+    assert ann.ok("token", "revoke", number) == f"Revoked token {number}"
+    assert _status(ann, rotated) == 401
+    ended = stranger.run("repo", "list")
+    assert ended.code == 4
+    assert f"hint: log in: hythe login {ann.host}" in ended.err
+    assert ann.run("token", "revoke", number).code == 3
+
+
+def _status(shell: HytheShell, secret: str) -> int:
+    headers = {"Authorization": f"Bearer {secret}"}
+    return httpx2.get(f"http://{shell.host}/api/v1/repositories/ann", headers=headers).status_code
+
+
+def test_errors_say_what_to_do(ann: HytheShell, stranger: HytheShell) -> None:
+    """Not logged in, wrong names, two hubs, no hub: each has its exit code and a hint."""
+    host = ann.host
+    for words, code, what in (
+        (("org", "list"), 4, f"hint: log in: hythe login {host}"),
+        (("token", "list"), 4, f"hint: log in: hythe login {host}"),
+        (("org", "view", "none-such"), 3, "hint: check the name, or log in to see what is private"),
+        (("repo", "view", "ann"), 2, "hint: use NAMESPACE/NAME"),
+        (("repo", "view", "ann/"), 2, "hint: use NAMESPACE/NAME"),
+        (("org", "list", "--host", "127.0.0.1:1"), 5, "hint: check the address, and that the server is running"),
+        (("org", "view", f"{host}/acme", "--host", "other.example"), 2, "hint: omit --host"),
+        (("repo", "frobnicate"), 2, "hint: 'hythe help repo' shows flags and examples"),
+    ):
+        done = stranger.run(*words)
+        assert (done.code, done.out) == (code, ""), (words, done)
+        assert what in done.err, (words, done.err)
+    invalid = ann.run("org", "create", "UPPER")
+    assert invalid.code == 1
+    assert "error: name: " in invalid.err
+    assert ann.run("repo", "create", "ben/mine").code == 4
+
+
+def test_the_hub_in_a_name_or_flag(ann: HytheShell, tmp_path: Path) -> None:
+    """HOST/ before a name and --host choose the hub, whatever the default registry is."""
+    elsewhere = HytheShell(ann.home, "other.example")
+    ann.ok("repo", "create", "ann/placed")
+
+    by_name = json.loads(elsewhere.ok("repo", "view", f"{ann.host}/ann/placed"))
+    by_flag = json.loads(elsewhere.ok("repo", "view", "ann/placed", "--host", ann.host))
+
+    assert by_name == by_flag
+    assert by_name["name"] == "placed"
+
+
+def test_a_private_registry_is_no_hub(start_private_registry: Callable[..., HytheServer], tmp_path: Path) -> None:
+    """The error says so, instead of that a name does not exist."""
+    shell = HytheShell(tmp_path, start_private_registry().host)
+
+    done = shell.run("org", "view", "acme")
+
+    assert done.code == 5
+    assert f"error: {shell.host} is not a hythe hub" in done.err
+    assert "hint: name your hub: HOST/NAME, or --host HOST" in done.err
