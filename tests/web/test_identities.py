@@ -69,6 +69,13 @@ def test_sign_in_with_a_provider(
     page.goto(f"{company_hub.url}/account/identities")
     page.get_by_text("ann@company.example").wait_for()
     page.screenshot(path=tmp_path / "identities.png", full_page=True)
+    page.goto(f"{company_hub.url}/account/confirm?next=/account/conversion")
+    assert page.get_by_label("Password").count() == 0
+    page.get_by_role("button", name="Confirm with The Company").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.get_by_role("link", name="Continue to The Company").click()
+    page.get_by_role("heading", name="Turn ann-of-company into an organization").wait_for()
+    page.goto(f"{company_hub.url}/account/identities")
     page.get_by_role("button", name="Unlink The Company").click()
     page.get_by_text("the only way to sign in").wait_for()
 

@@ -258,7 +258,7 @@ def make_hub(
     relocation = Relocation(account_listeners, clock)
     transfers = TransferService(database, access, relocation, foundation.mail_queue, clock, settings.hub_url)
     groups = (
-        *_organization_services(foundation, administration),
+        *_organization_services(foundation, administration, confirmations),
         *_content_services(foundation, registry),
         *_token_services(foundation),
     )
@@ -290,13 +290,13 @@ def make_hub(
 
 
 def _organization_services(
-    foundation: HubFoundation, administration: UserAdministration
+    foundation: HubFoundation, administration: UserAdministration, confirmations: ConfirmationService
 ) -> tuple[CollaboratorService, OrganizationService, MemberService, TeamService, InvitationService]:
     database, access, clock, settings = foundation.database, foundation.access, foundation.clock, foundation.settings
     sending = Invitations(foundation.mail_queue, clock, settings.public_url)
     return (
         CollaboratorService(database, access, sending, clock),
-        OrganizationService(database, access, administration, clock, settings),
+        OrganizationService(database, access, administration, confirmations, clock, settings),
         MemberService(database, access, clock),
         TeamService(database, access, clock),
         InvitationService(database, access, sending, clock),

@@ -24,9 +24,10 @@ from hythe.hub.errors import (
     SignInNeeded,
     Taken,
 )
-from hythe.hub.organizations.organizations import NewOrganization
+from hythe.hub.organizations.organizations import Conversion, NewOrganization
 from hythe.hub.organizations.teams import NewTeam
 from hythe.hub.page import Paging
+from hythe.hub.roles import OrganizationRole
 from hythe.hub.service import make_hub
 from hythe.hub.sign_in.identities import Completed, IdentityService
 from hythe.hub.sign_in.identity_accounts import NewAccount
@@ -250,3 +251,34 @@ def test_a_provider_that_is_down(services: Services) -> None:
     with pytest.raises(ProviderDown, match="gone"):
         services.run(hub.identities.begin_sign_in("gone", HUB, "/"))
     services.run(stack.aclose())
+
+
+def test_an_account_without_a_password_is_converted(company: Company) -> None:
+    """An identity of the account confirms its session, and no other one does."""
+    services, ben = company.services, company.services.user("ben")
+    hub = services.hub
+    for sub, name in (("1", "zoe"), ("2", "eve")):
+        company.provider.put(sub, **_claims(name))
+    signed_in = company.sign_in("1").actor
+    assert signed_in is not None
+    company.sign_in("2")
+    zoe = services.run(hub.sessions.actor(services.run(hub.sessions.start(signed_in, "192.0.2.1", "")).token))
+    means = services.run(company.identities.confirmation_means(zoe))
+    assert (means.password, [each.title for each in means.providers]) == (False, ["company"])
+    assert services.run(company.identities.confirmation_means(ben)).password
+    services.clock.forward(minutes=11)
+    with pytest.raises(ConfirmationNeeded):
+        services.run(hub.organizations.convert(zoe, Conversion("ben", "zoe")))
+
+    redirection = services.run(company.identities.begin_confirmation(zoe, "company", HUB, "/account/conversion"))
+    with pytest.raises(Refused, match="not linked"):
+        company.complete(company.respond(redirection.url, "2"), redirection.cookie, zoe)
+    response = company.respond(redirection.url, "1")
+    with pytest.raises(Refused, match="another user"):
+        company.complete(response, redirection.cookie, ben)
+    with pytest.raises(ConfirmationNeeded):
+        services.run(hub.organizations.convert(zoe, Conversion("ben", "zoe")))
+    completed = company.complete(response, redirection.cookie, zoe)
+    assert (completed.target, completed.actor) == ("/account/conversion", None)
+    services.run(hub.organizations.convert(zoe, Conversion("ben", "zoe")))
+    assert services.run(hub.organizations.role(ben, "zoe")) is OrganizationRole.OWNER

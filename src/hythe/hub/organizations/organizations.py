@@ -25,6 +25,7 @@ from hythe.hub.logs import audit
 from hythe.hub.organizations.organization import DefaultRole, Membership, Organization
 from hythe.hub.page import Page, Paging
 from hythe.hub.roles import OrganizationRole
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sql import members as member_store
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import organizations as store
@@ -75,12 +76,14 @@ class OrganizationService:
         database: Database,
         access: HubAccess,
         administration: UserAdministration,
+        confirmations: ConfirmationService,
         clock: Callable[[], datetime],
         settings: Settings,
     ) -> None:
         self._database = database
         self._access = access
         self._administration = administration
+        self._confirmations = confirmations
         self._clock = clock
         self.apply(settings)
 
@@ -198,9 +201,10 @@ class OrganizationService:
     async def convert(self, actor: HubActor, conversion: Conversion) -> Organization:
         """Turn the actor's account into an organization: its sign-in, sessions, tokens and second factors end.
 
-        Raises Invalid.
+        Raises ConfirmationNeeded, Invalid.
         """
         user_id = self._access.require_account(actor, HubAction.CONVERT_ACCOUNT)
+        await self._confirmations.require(actor)
         async with self._database.writing() as session:
             await administration_store.lock_active_admins(session)
             await store.lock(session, user_id)

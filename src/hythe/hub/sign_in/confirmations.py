@@ -1,7 +1,7 @@
 """Confirmation that it is still the user who uses a session, before it changes how the account signs in.
 
-A stolen session alone cannot add a passkey or turn off two-factor authentication: the user has to have signed in, or
-given their password or a second factor again, within ``CONFIRMED_FOR``.
+A stolen session alone cannot add a passkey, turn off two-factor authentication or convert the account: the user has to
+have signed in, or given their password, a second factor or a linked identity again, within ``CONFIRMED_FOR``.
 """
 
 from collections.abc import Callable
@@ -100,6 +100,14 @@ class ConfirmationService:
             await self._confirm(session, actor, stored.account.id)
 
         await self._checks.passkey(party, Ceremony.CONFIRMATION, actor.session_id, response, confirm)
+
+    async def by_identity(self, actor: HubActor, holder_id: int | None) -> None:
+        """Confirm the actor's session by an identity, which belongs to the account ``holder_id``. Raises Refused."""
+        stored = await self._stored(actor)
+        if holder_id != stored.account.id:
+            raise Refused("this identity is not linked to your account", "sign in there as the user that you linked")
+        async with self._database.writing() as session:
+            await self._confirm(session, actor, stored.account.id)
 
     async def _confirm(self, session: Session, actor: HubActor, user_id: int) -> None:
         await store.confirm(session, user_id, actor.session_id, self._clock())

@@ -67,12 +67,23 @@ class Redirection(msgspec.Struct, frozen=True):
     cookie: str
 
 
+class ConfirmationMeans(msgspec.Struct, frozen=True):
+    """What users can confirm with that it is them, besides their second factors."""
+
+    password: bool
+    providers: tuple[ProviderOffer, ...]
+
+
 class Completed(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a sign-in at the provider: a user (``actor``), a linked identity, or a name to choose (``cookie``)."""
+    """The end of a sign-in at the provider: a user (``actor``), a name to choose (``cookie``), or neither.
+
+    Without them, it was begun in a session, which has ``linked`` the identity, or which the identity has confirmed.
+    """
 
     target: str
     actor: HubActor | None = None
     cookie: str = ""
+    linked: bool = False
 
 
 class UnnamedAccount(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +96,7 @@ class UnnamedAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Started(msgspec.Struct, frozen=True, kw_only=True):
-    """``user_id``: the account that the identity is to be linked to; None: a sign-in."""
+    """``user_id``: the account to link the identity to, or whose session it ``confirms``; None: a sign-in."""
 
     provider: str
     state: str
@@ -94,6 +105,7 @@ class _Started(msgspec.Struct, frozen=True, kw_only=True):
     redirect_uri: str
     target: str
     user_id: int | None
+    confirms: bool = False
     expires: int
 
 
@@ -156,7 +168,26 @@ class IdentityService:
         await self._confirmations.require(actor)
         return await self._begin(name, hub_url, "/account/identities", user_id)
 
-    async def _begin(self, name: str, hub_url: str, target: str, user_id: int | None) -> Redirection:
+    async def begin_confirmation(self, actor: HubActor, name: str, hub_url: str, target: str) -> Redirection:
+        """Begin to confirm the actor's session by an identity that is linked to their account.
+
+        Raises NotFound, ProviderDown, SignInNeeded.
+        """
+        user_id = self._access.require_account(actor, HubAction.CONFIRM_SESSION)
+        return await self._begin(name, hub_url, target, user_id, confirms=True)
+
+    async def confirmation_means(self, actor: HubActor) -> ConfirmationMeans:
+        """Return what the actor can confirm their session with. Raises SignInNeeded."""
+        user_id = self._access.require_account(actor, HubAction.CONFIRM_SESSION)
+        async with self._database.reading() as session:
+            linked = {each.issuer for each in await store.of_user(session, user_id, MAX_IDENTITIES)}
+            has_password = await store.has_password(session, user_id)
+        providers = [ProviderOffer(each.name, each.title) for each in self._providers.all if each.issuer in linked]
+        return ConfirmationMeans(has_password or LDAP in linked, tuple(providers))
+
+    async def _begin(
+        self, name: str, hub_url: str, target: str, user_id: int | None, *, confirms: bool = False
+    ) -> Redirection:
         provider = self._provider(name)
         state, nonce, verifier = (secrets.token_urlsafe(SECRET_SIZE) for _ in range(3))
         authorization = AuthorizationRequest(
@@ -168,6 +199,7 @@ class IdentityService:
             provider=name,
             target=target if len(target) <= MAX_TARGET_LENGTH else "/",
             user_id=user_id,
+            confirms=confirms,
             expires=self._expiry(),
             **msgspec.structs.asdict(authorization),
         )
@@ -185,12 +217,15 @@ class IdentityService:
             state=started.state, nonce=started.nonce, verifier=started.verifier, redirect_uri=started.redirect_uri
         )
         if started.user_id is not None and started.user_id != actor.user_id:
-            raise Refused("you have signed in as another user since you began", "link the identity again")
+            raise Refused("you have signed in as another user since you began", "begin again")
         with _hub_errors():
             identity = await provider.identify(response, authorization, self._clock())
+        if started.confirms:
+            await self._confirmations.by_identity(actor, await self._holder_id(identity))
+            return Completed(target=started.target)
         if started.user_id is not None:
             await self.accounts.link(actor, started.user_id, identity, provider.rules)
-            return Completed(target=started.target)
+            return Completed(target=started.target, linked=True)
         by = HubActor(identity.user_name, address=actor.address, credential=f"identity {provider.name}")
         found = await self.accounts.sign_in(identity, provider.rules, by)
         if found is None:
@@ -201,6 +236,11 @@ class IdentityService:
             )
             return Completed(target=started.target, cookie=self._sealed(_UNNAMED, unnamed))
         return Completed(target=started.target, actor=self._signed_in(found, by))
+
+    async def _holder_id(self, identity: ExternalIdentity) -> int | None:
+        async with self._database.reading() as session:
+            found = await store.holder(session, identity.issuer, identity.subject)
+        return None if found is None else found.account.id
 
     async def _create(
         self, identity: ExternalIdentity, provider: IdentityProvider, by: HubActor
@@ -280,7 +320,7 @@ class IdentityService:
         user_id = self._access.require_account(actor, HubAction.UNLINK_IDENTITY)
         await self._confirmations.require(actor)
         async with self._database.writing() as session:
-            has_password = await store.has_password(session, user_id)  # locks the account
+            has_password = await store.has_password(session, user_id, lock=True)
             found = {each.id: each for each in await store.of_user(session, user_id, MAX_IDENTITIES)}
             if identity_id not in found:
                 raise NotFound(f"you have no identity {identity_id}")

@@ -51,7 +51,8 @@ _OF_USER = (
     .order_by(identities.c.id)
     .limit(bindparam("n"))
 )
-_PASSWORD = select(users.c.password_hash).where(users.c.id == bindparam("user_id_")).with_for_update()
+_PASSWORD = select(users.c.password_hash).where(users.c.id == bindparam("user_id_"))
+_LOCKED_PASSWORD = _PASSWORD.with_for_update()
 _PASSKEY = select(passkeys.c.id).where(passkeys.c.user_id == bindparam("user_id_")).limit(1)
 
 
@@ -96,9 +97,9 @@ async def of_user(session: Session, user_id: int, limit: int) -> list[StoredIden
     return [_identity(row) for row in await session.rows(_OF_USER, {"user_id_": user_id, "n": limit})]
 
 
-async def has_password(session: Session, user_id: int) -> bool:
-    """Return whether an account has a password; it is locked until the transaction ends."""
-    row = await session.row(_PASSWORD, {"user_id_": user_id})
+async def has_password(session: Session, user_id: int, *, lock: bool = False) -> bool:
+    """Return whether an account has a password; with ``lock``, it is locked until the transaction ends."""
+    row = await session.row(_LOCKED_PASSWORD if lock else _PASSWORD, {"user_id_": user_id})
     return bool(row and row.password_hash)
 
 

@@ -134,6 +134,7 @@ PAGES: tuple[PageRoute, ...] = (
         post=HubAction.REMOVE_SECOND_FACTOR,
     ),
     PageRoute("/account/confirm", confirmations.confirm, get=HubAction.CONFIRM_SESSION, post=HubAction.CONFIRM_SESSION),
+    PageRoute("/account/confirm/with/{provider}", identities.confirm, post=HubAction.CONFIRM_SESSION),
     PageRoute("/account/identities", identities.identities, get=HubAction.VIEW_IDENTITIES),
     PageRoute("/account/identities/{identity:int}/unlink", identities.unlink, post=HubAction.UNLINK_IDENTITY),
     PageRoute("/account/identities/{provider}/link", identities.link, post=HubAction.LINK_IDENTITY),

@@ -1,4 +1,4 @@
-"""Asks a signed-in user for their password or a second factor again, before a change of how they sign in."""
+"""Asks a signed-in user for their password, a second factor or a linked identity again, before a sensitive change."""
 
 import msgspec
 from starlette.responses import Response
@@ -29,6 +29,7 @@ async def confirm(page: PageRequest) -> Response:
         "confirm.html",
         422 if form.errors else 200,
         form=form,
+        means=await page.site.hub.identities.confirmation_means(page.actor),
         factors=await page.site.hub.second_factors.get(page.actor),
         options=msgspec.json.encode(options).decode() if options else "",
     )

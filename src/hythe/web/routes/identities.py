@@ -1,5 +1,6 @@
 """Sign in with other systems, choose the name of a new account, and link and unlink identities."""
 
+from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
@@ -18,7 +19,7 @@ from hythe.hub.errors import (
     Taken,
     TooManyAttempts,
 )
-from hythe.hub.sign_in.identities import LIFETIME, Completed
+from hythe.hub.sign_in.identities import LIFETIME, Completed, Redirection
 from hythe.web.flashes import Flash
 from hythe.web.redirects import local_target
 from hythe.web.routes.account import account_tabs
@@ -65,7 +66,7 @@ async def _completed(page: PageRequest, completed: Completed) -> Response:
     if completed.actor is not None:
         return await finish_sign_in(page, completed.actor, completed.target)
     if not completed.cookie:
-        return page.redirect(completed.target, Flash.IDENTITY_LINKED)
+        return page.redirect(completed.target, Flash.IDENTITY_LINKED if completed.linked else None)
     response = page.redirect("/sign-in/new-account")
     return page.set_secret_cookie(response, UNNAMED_COOKIE, completed.cookie, int(LIFETIME.total_seconds()))
 
@@ -123,10 +124,7 @@ async def _list(page: PageRequest, error: HubError | None = None) -> Response:
 
 
 async def link(page: PageRequest) -> Response:
-    """Begin to link an identity: show a link to the provider.
-
-    The browser is not redirected, because the content security policy lets forms lead to this hub alone.
-    """
+    """Begin to link an identity: show a link to the provider."""
     await page.form()
     name = page.request.path_params["provider"]
     try:
@@ -135,9 +133,26 @@ async def link(page: PageRequest) -> Response:
         return _confirm(page)
     except ProviderDown as error:
         return await _list(page, error)
+    return _continue(page, "identity-link.html", name, redirection, tabs=account_tabs(ADDRESS))
+
+
+def _continue(page: PageRequest, template: str, name: str, redirection: Redirection, **shown: Any) -> Response:
+    """Show a link to the provider.
+
+    The browser is not redirected, because the content security policy lets forms lead to this hub alone.
+    """
     title = next(each.title for each in page.site.hub.identities.offers if each.name == name)
-    response = page.render("identity-link.html", title=title, url=redirection.url, tabs=account_tabs(ADDRESS))
+    response = page.render(template, title=title, url=redirection.url, **shown)
     return page.set_secret_cookie(response, IDENTITY_COOKIE, redirection.cookie, int(LIFETIME.total_seconds()))
+
+
+async def confirm(page: PageRequest) -> Response:
+    """Begin to confirm the session by a linked identity: show a link to the provider."""
+    form = await page.form()
+    name, target = page.request.path_params["provider"], local_target(form["next"])
+    hub_url = page.site.url(page.request)
+    redirection = await page.site.hub.identities.begin_confirmation(page.actor, name, hub_url, target)
+    return _continue(page, "identity-confirm.html", name, redirection)
 
 
 async def unlink(page: PageRequest) -> Response:

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.accounts.namespaces import NAME_RULE
-from hythe.hub.errors import Invalid, NotFound, Refused, Taken, TooManyAttempts
+from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.organizations.organization import Organization
 from hythe.hub.organizations.organizations import Conversion, NewOrganization, OrganizationChange
 from hythe.hub.page import MAX_PAGE_SIZE, Paging
@@ -69,16 +69,16 @@ async def leave_organization(page: PageRequest) -> Response:
 
 async def convert(page: PageRequest) -> Response:
     """Show what a conversion means, or turn the user's account into an organization; they are signed out."""
+    await page.site.hub.confirmations.require(page.actor)
     form = Form()
     if page.request.method == "POST":
         form = await page.form()
         try:
-            await page.site.hub.confirmations.by_password(page.actor, form["password"])
             conversion = Conversion(form["owner"].strip(), form["confirm"].strip())
             await page.site.hub.organizations.convert(page.actor, conversion)
         except Invalid as error:
             form = form.with_errors(error.fields)
-        except (Refused, TooManyAttempts) as error:
+        except Refused as error:
             form = form.with_errors({"": str(error)})
         else:
             return page.end_session(page.redirect(f"/{page.name}", Flash.ACCOUNT_CONVERTED))

@@ -1,45 +1,22 @@
 """Pages that rename and transfer: a repository, and an account with its former names and the offers to it."""
 
-from collections.abc import Awaitable
-from typing import TypeVar
 from urllib.parse import quote
 
 from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.errors import Invalid, Refused, Taken, TooManyAttempts
+from hythe.hub.errors import Invalid, Refused, Taken
 from hythe.hub.page import MAX_PAGE_SIZE, Paging
 from hythe.hub.renaming.transfers import NewTransfer
 from hythe.hub.repositories.repository import Repository
 from hythe.web.flashes import Flash
 from hythe.web.routes.account import account_tabs
-from hythe.web.routes.form import Form, prefilled
+from hythe.web.routes.form import Form, FormRejected, prefilled, submitted
 from hythe.web.routes.navigation import page_link, paging_of
 from hythe.web.routes.organizations import organization_name, organization_tabs
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.repositories import repository_of, repository_tabs
 from hythe.web.templates import repository_address
-
-T = TypeVar("T")
-
-
-class _Failed(Exception):
-    """The form has errors; ``form`` shows them."""
-
-    def __init__(self, form: Form, status: int) -> None:
-        self.form = form
-        self.status = status
-        super().__init__()
-
-
-async def _submitted(form: Form, work: Awaitable[T]) -> T:
-    """Await the change that a form asks for. Raises _Failed."""
-    try:
-        return await work
-    except (Invalid, Taken) as error:
-        raise _Failed(form.with_errors(error.fields), error.status) from error
-    except (Refused, TooManyAttempts) as error:
-        raise _Failed(form.with_errors({"": str(error)}), error.status) from error
 
 
 async def repository(page: PageRequest) -> Response:
@@ -53,8 +30,8 @@ async def repository(page: PageRequest) -> Response:
         if form["action"] == "transfer":
             return await _transfer(page, found, form)
         renaming = page.site.hub.renames.rename_repository(page.actor, found.full_name, form["name"].strip())
-        new = await _submitted(form, renaming)
-    except _Failed as failed:
+        new = await submitted(form, renaming)
+    except FormRejected as failed:
         return await _repository_page(page, found, failed.form, failed.status)
     renamed = await page.site.hub.repositories.get(page.actor, new)
     return page.redirect(repository_address(renamed), Flash.RENAMED)
@@ -62,7 +39,7 @@ async def repository(page: PageRequest) -> Response:
 
 async def _transfer(page: PageRequest, found: Repository, form: Form) -> Response:
     new = NewTransfer(form["to"].strip()[:40])
-    done = await _submitted(form, page.site.hub.transfers.transfer(page.actor, found.full_name, new))
+    done = await submitted(form, page.site.hub.transfers.transfer(page.actor, found.full_name, new))
     if not done.done:
         return page.redirect(f"{repository_address(found)}/-/rename", Flash.OFFERED)
     return page.redirect("/", Flash.TRANSFERRED)
@@ -88,8 +65,8 @@ async def names(page: PageRequest) -> Response:
     form = await page.form()
     new = form["name"].strip()
     try:
-        await _submitted(form, page.site.hub.renames.rename_account(page.actor, name, new))
-    except _Failed as failed:
+        await submitted(form, page.site.hub.renames.rename_account(page.actor, name, new))
+    except FormRejected as failed:
         return await _names_page(page, name, failed.form, failed.status)
     return page.redirect(_address(page, new), Flash.RENAMED)
 
