@@ -292,7 +292,7 @@ def test_sessions(services: Services, ann: HubActor) -> None:
     second = services.run(services.hub.sessions.sign_in("ann", PASSWORD, "here"))
 
     assert services.run(services.hub.sessions.actor(first.token)).name == "ann"
-    services.run(services.hub.sessions.sign_out(first.token))
+    services.run(services.hub.sessions.sign_out(first.token, ""))
     assert services.run(services.hub.sessions.actor(first.token)) == ANONYMOUS
     assert services.run(services.hub.sessions.actor(second.token)).name == "ann"
     services.clock.forward(days=14, seconds=1)

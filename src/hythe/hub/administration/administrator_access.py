@@ -61,10 +61,13 @@ class AdministratorAccess:
     async def close(self, actor: HubActor, repository: str) -> None:
         """End the access early. Raises NotFound."""
         await self._access.require_hub(actor, HubAction.OPEN_REPOSITORY)
+        full_name = canonical_name(repository)
         async with self._database.writing() as session:
-            context = await existing(self._access, session, canonical_name(repository))
-            if actor.user_id is not None:
-                await store.remove(session, actor.user_id, context.repository_id or 0)
+            context = await existing(self._access, session, full_name)
+            if actor.user_id is None or not await store.remove(session, actor.user_id, context.repository_id or 0):
+                return
+            action, now = HubAction.OPEN_REPOSITORY, self._clock()
+            await audit.record_repository(session, actor, action, full_name, at=now, until=now.isoformat())
 
 
 async def existing(access: HubAccess, session: Session, repository: str) -> AccessContext:

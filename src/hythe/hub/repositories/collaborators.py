@@ -14,7 +14,7 @@ from hythe.database import Database, Session
 from hythe.hub.access.access_context import AccessContext
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
-from hythe.hub.accounts.namespaces import NamespaceKind, canonical_name, could_be_name, namespace_of
+from hythe.hub.accounts.namespaces import NamespaceKind, canonical_name, could_be_name
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.logs import audit
@@ -139,9 +139,7 @@ class CollaboratorService:
     ) -> None:
         full_name = canonical_name(repository)
         detail = {"user": name} | ({"role": role} if role else {})
-        await audit.record(
-            session, actor, action, full_name, namespace=namespace_of(full_name), detail=detail, at=self._clock()
-        )
+        await audit.record_repository(session, actor, action, full_name, at=self._clock(), **detail)
 
 
 async def _is_member(session: Session, context: AccessContext, name: str) -> bool:

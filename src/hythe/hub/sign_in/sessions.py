@@ -124,9 +124,9 @@ class SessionService:
         except AccountBlocked:
             return ANONYMOUS
 
-    async def sign_out(self, token: str) -> None:
-        """End a session."""
-        actor = await self.actor(token)
+    async def sign_out(self, token: str, address: str) -> None:
+        """End a session, for a client at ``address``."""
+        actor = await self.actor(token, address)
         async with self._database.writing() as session:
             await store.remove(session, digest_of(token))
             if actor.signed_in:

@@ -22,6 +22,6 @@ async def put(session: Session, user_id: int, repository_id: int, until: datetim
     await session.run(statement.on_conflict_do_update(index_elements=key, set_={"until": until}))
 
 
-async def remove(session: Session, user_id: int, repository_id: int) -> None:
-    """End the access of an administrator."""
-    await session.run(_REMOVE, {"user_id": user_id, "repository_id": repository_id})
+async def remove(session: Session, user_id: int, repository_id: int) -> bool:
+    """End the access of an administrator; return False if they have none."""
+    return bool(await session.run(_REMOVE, {"user_id": user_id, "repository_id": repository_id}))

@@ -72,7 +72,7 @@ async def finish_sign_in(page: PageRequest, actor: HubActor, target: str) -> Res
     """Start a session for a user who gave every factor, and end the one that the browser had."""
     started = await page.site.hub.sessions.start(actor, page.client_address, page.user_agent)
     if page.session:
-        await page.site.hub.sessions.sign_out(page.session)
+        await page.site.hub.sessions.sign_out(page.session, page.client_address)
     path = local_target(target)
     response = page.redirect(f"/{actor.name}" if path == "/" else path)
     return page.end_pending_sign_in(page.start_session(response, started))

@@ -84,5 +84,5 @@ def _sign_in_page(page: PageRequest, form: Form, status: int = 200) -> Response:
 async def sign_out(page: PageRequest) -> Response:
     """End the session."""
     await page.form()
-    await page.site.hub.sessions.sign_out(page.session)
+    await page.site.hub.sessions.sign_out(page.session, page.client_address)
     return page.end_session(page.redirect("/", Flash.SIGNED_OUT))
