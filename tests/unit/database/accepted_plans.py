@@ -70,6 +70,16 @@ most MAX_PATTERNS patterns.": {
         "registry.sql.installation._SET_KEY_FINGERPRINT": ("scans installation",),
         "registry.sql.installation._SET_KIND": ("scans installation",),
     },
+    "The table is small: the last runs of garbage collection, of which MAX_RUNS are kept, or the workers of a week.": {
+        "builds.sql.workers._LISTED": ("scans build_workers by ix_build_workers_seen_at",),
+        **{
+            name: ("scans garbage_collections", "scans garbage_collections by pk_garbage_collections")
+            for name in (
+                *(f"hub.sql.garbage.LIST._{part}" for part in ("count", "first", "keys", "nth")),
+                "registry.sql.garbage_collection._FORGET_OLD",
+            )
+        },
+    },
     "Examines what waits for deletion, which is worked off.": {
         "hub.sql.password_resets.oldest": (
             "scans password_reset_requests",
