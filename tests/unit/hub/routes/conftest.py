@@ -6,7 +6,9 @@ import httpx2
 import pytest
 from tests.parts.hub import HUB, HytheServer, server_factory
 from tests.parts.postgresql import PostgresqlServer
+from tests.unit.hub.routes.kinds import RolesHub
 from tests.unit.hub.routes.people import PASSWORD, People
+from tests.unit.hub.routes.roles_hub import make_roles_hub
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -22,6 +24,23 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             new = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
             assert httpx2.post(f"{started.url}/api/v1/users", json=new).status_code == 201
         yield started
+
+
+@pytest.fixture(scope="package", params=["sqlite", "postgresql"])
+def roles_hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RolesHub]:
+    """One hub, on each database, for all tests that send requests as every kind of actor and change nothing."""
+    postgresql: PostgresqlServer | None = None
+    if request.param == "postgresql":
+        postgresql = request.getfixturevalue("postgresql")
+    with server_factory(tmp_path_factory.mktemp("roles"), HUB) as start:
+        started: HytheServer = start(database_url=postgresql.create() if postgresql else None)
+        started.create_user("curator", PASSWORD, admin=True)
+        for name in ("ann", "ben"):
+            started.create_user(name, PASSWORD)
+        made = make_roles_hub(started)
+        yield made
+        for browser in made.browsers.values():
+            browser.close()
 
 
 @pytest.fixture(scope="module")

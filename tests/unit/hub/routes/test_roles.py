@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-import httpx2
 import msgspec
 import pytest
-from tests.parts.hub import HytheServer
 from tests.parts.process import ROOT
-from tests.unit.hub.routes.people import PASSWORD
+from tests.unit.hub.routes.kinds import KINDS, RolesHub
 
 from hythe.builds.routes import administration as build_administration
 from hythe.builds.routes import builds as build_routes
@@ -18,36 +16,10 @@ from hythe.builds.routes import configurations
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.document import tables
 from hythe.hub.access.table import OF_REGISTRY, TABLE
-from hythe.hub.actor import Right
-from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole
+from hythe.hub.roles import RepositoryRole
 from hythe.hub.routes import docker_hub
 from hythe.hub.routes.application import ENDPOINTS
 from hythe.hub.routes.endpoint import Nothing
-
-REPOSITORY = "acme/app"
-
-
-class Kind(NamedTuple):
-    """A kind of actor: the account, a role of each sort (None: none), and the rights of the credential."""
-
-    account: str
-    repository: RepositoryRole | None = None
-    organization: OrganizationRole | None = None
-    hub: HubRole | None = None
-    rights: frozenset[Right] = frozenset(Right)
-
-
-KINDS = {
-    "anonymous": Kind(""),
-    "stranger": Kind("ben"),
-    "reader": Kind("rita", RepositoryRole.READ),
-    "writer": Kind("will", RepositoryRole.WRITE),
-    "repository admin": Kind("ada", RepositoryRole.ADMIN),
-    "member": Kind("max", None, OrganizationRole.MEMBER),
-    "owner": Kind("ann", RepositoryRole.ADMIN, OrganizationRole.OWNER),
-    "administrator": Kind("curator", None, None, HubRole.ADMINISTRATOR),
-    "owner's pull token": Kind("ann", RepositoryRole.ADMIN, OrganizationRole.OWNER, rights=frozenset({Right.READ})),
-}
 
 
 class Call(NamedTuple):
@@ -146,101 +118,51 @@ def _calls() -> Iterator[Call]:
 CALLS = tuple(_calls())
 
 
-def allowed(kind: Kind, action: HubAction) -> bool:
-    """Return whether the table allows the action to this kind of actor on a private repository of acme."""
-    rule = TABLE[action]
-    if kind.account and rule.right not in kind.rights:
-        return rule.needs is Everyone.ANYONE
-    if action is HubAction.VIEW_NAMESPACE_AUDIT_LOG and kind.hub is not None:
-        return True  # as a part of the log of the hub, which administrators see
-    match rule.needs:
-        case RepositoryRole() as needed:
-            return kind.repository is not None and kind.repository >= needed
-        case OrganizationRole() as needed:
-            return kind.organization is not None and kind.organization >= needed
-        case HubRole():
-            return kind.hub is not None
-        case Everyone.ACCOUNT:
-            return bool(kind.account)
-    return True
-
-
-@pytest.fixture(scope="module")
-def clients(server: HytheServer) -> Iterator[dict[str, httpx2.Client]]:
-    """A client for each kind of actor, and the organization acme with a private repository that they have roles on."""
-    opened: list[httpx2.Client] = []
-
-    def client(name: str, password: str = PASSWORD) -> httpx2.Client:
-        opened.append(httpx2.Client(base_url=server.url, auth=(name, password) if name else None, timeout=30))
-        return opened[-1]
-
-    for name in sorted({kind.account for kind in KINDS.values()} - {"", "ann", "ben", "curator"}):
-        new = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
-        assert client("").post("/api/v1/users", json=new).status_code == 201
-    ann = client("ann")
-
-    def done(reply: httpx2.Response) -> Any:
-        assert reply.status_code < 300, reply.text
-        return reply.json() if reply.content else None
-
-    done(ann.post("/api/v1/organizations", json={"name": "acme"}))
-    done(ann.patch("/api/v1/organizations/acme", json={"member_role": "none"}))
-    done(ann.post("/api/v1/repositories", json={"namespace": "acme", "name": "app", "visibility": "private"}))
-    done(ann.post("/api/v1/organizations/acme/invitations", json={"username": "max", "role": "member"}))
-    for name, role in (("rita", "read"), ("will", "write"), ("ada", "admin")):
-        body = {"username": name, "role": role}
-        done(ann.post("/api/v1/repositories/acme/app/collaborators", json=body))
-    for name in ("max", "rita", "will", "ada"):
-        (invitation,) = done(client(name).get("/api/v1/invitations"))["items"]
-        done(client(name).post(f"/api/v1/invitations/{invitation['id']}/accept"))
-    token = done(ann.post("/api/v1/tokens", json={"name": "pull", "rights": ["repo:read"]}))["token"]
-    yield {kind: client(each.account, token if "token" in kind else PASSWORD) for kind, each in KINDS.items()}
-    for each in opened:
-        each.close()
+DENIED = {"anonymous": {401, 404}, "blocked owner": {401, 403, 404}}
+"""Statuses of refusals: 401 or 404 without credentials, and 403 or 404 with credentials."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_route_refuses_whom_the_table_does_not_allow(kind: str, clients: dict[str, httpx2.Client]) -> None:
-    """401 or 404 without credentials, 403 or 404 with; reading is never refused to whom the table allows it.
+def test_every_route_refuses_whom_the_table_does_not_allow(kind: str, roles_hub: RolesHub) -> None:
+    """Reading is never refused to whom the table allows it.
 
-    Changes that are allowed are not made here: they would change what the next request finds.
+    Changes that are allowed are not made here: they would change what the next request finds. Who may create
+    repositories learns that a name is taken.
     """
-    client, wrong = clients[kind], []
-    for call in CALLS:
-        if allowed(KINDS[kind], call.action):
-            if TABLE[call.action].changes:
+    wrong = []
+    denied = DENIED.get(kind, {403, 404}) | ({409} if KINDS[kind].allowed(HubAction.CREATE_REPOSITORY) else set())
+    with roles_hub.client(kind) as client:
+        for call in CALLS:
+            allowed = KINDS[kind].allowed(call.action)
+            if allowed and TABLE[call.action].changes:
                 continue
             if call.path == "/api/v1/users/me/email/confirmation" and kind == "administrator":
                 continue  # 403: the operator confirmed the address
-            refused = {401, 403}
             reply = client.request(call.method, call.path, json=call.body or None)
-            fine = reply.status_code not in refused and reply.status_code < 500
-        else:
-            reply = client.request(call.method, call.path, json=call.body or None)
-            # A member may create repositories, and so learns that a name is taken.
-            denied = {401, 404} if kind == "anonymous" else {403, 404, 409} if kind == "member" else {403, 404}
-            fine = reply.status_code in denied
-        if not fine:
-            wrong.append((call.method, call.path, call.action.value, reply.status_code, reply.text[:120]))
+            status = reply.status_code
+            fine = (status not in {401, 403} and status < 500) if allowed else status in denied
+            if not fine:
+                wrong.append((call.method, call.path, call.action.value, status, reply.text[:120]))
 
     assert not wrong, "\n".join(map(str, wrong))
 
 
-@pytest.mark.parametrize("kind", ["anonymous", "stranger"])
-def test_what_is_hidden_looks_as_if_it_did_not_exist(kind: str, clients: dict[str, httpx2.Client]) -> None:
+@pytest.mark.parametrize("kind", ["anonymous", "stranger", "invited", "curator"])
+def test_what_is_hidden_looks_as_if_it_did_not_exist(kind: str, roles_hub: RolesHub) -> None:
     """Every route on a private repository answers whom it is hidden from as for a name that does not exist.
 
     Members may create repositories, and so learn that a name is taken; administrators learn how to open it.
     """
-    client, differences = clients[kind], []
-    for call in CALLS:
-        if "/acme/app" not in call.path or not isinstance(TABLE[call.action].needs, RepositoryRole):
-            continue
-        absent = call.path.replace("/acme/app", "/acme/absent")
-        replies = [client.request(call.method, path, json=call.body or None) for path in (call.path, absent)]
-        there, missing = ((reply.status_code, reply.text.replace("absent", "app")) for reply in replies)
-        if there != missing:
-            differences.append((call.method, call.path, there, missing))
+    differences = []
+    with roles_hub.client(kind) as client:
+        for call in CALLS:
+            if "/acme/app" not in call.path or not isinstance(TABLE[call.action].needs, RepositoryRole):
+                continue
+            absent = call.path.replace("/acme/app", "/acme/absent")
+            replies = [client.request(call.method, path, json=call.body or None) for path in (call.path, absent)]
+            there, missing = ((reply.status_code, reply.text.replace("absent", "app")) for reply in replies)
+            if there != missing:
+                differences.append((call.method, call.path, there, missing))
 
     assert differences == []
 
