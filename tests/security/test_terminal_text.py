@@ -143,9 +143,14 @@ def hostile_hub() -> Iterator[str]:
     server.server_close()
 
 
+def named(address: str) -> str:
+    """The hub's address with a name, for which a credential helper is configured."""
+    return address.replace("127.0.0.1", "localhost")
+
+
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Folders with an image whose every text is an attack, and a credential helper that says more of them."""
+def environment(tmp_path_factory: pytest.TempPathFactory, hostile_hub: str) -> dict[str, str]:
+    """Folders with an image whose every text is an attack, and a credential helper, of one of the hub's names."""
     folder = tmp_path_factory.mktemp("home")
     store = LocalStore(folder / "store")
     image = add_image(store, {"etc/first": b"1"})
@@ -169,7 +174,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     helper.write_text(f"#!/bin/sh\ncat {folder}/attack >&2; exit 1\n")
     helper.chmod(0o755)
     (folder / "docker").mkdir()
-    (folder / "docker" / "config.json").write_text(json.dumps({"credHelpers": {"evil.example": "evil"}}))
+    (folder / "docker" / "config.json").write_text(json.dumps({"credHelpers": {named(hostile_hub): "evil"}}))
     return {
         "HOME": str(folder),
         "HYTHE_STORE": str(folder / "store"),
@@ -229,7 +234,7 @@ VERBS = (
     "inspect evil",
     "inspect --format '{{.Config.Labels.title}}{{.Author}}' evil",
     "inspect --format '{{json .}}' evil",
-    "pull evil.example/ann/app",
+    "pull NAMED/ann/app",
     "inspect ATTACK",
     "pull ATTACK",
     "ATTACK",
@@ -248,7 +253,7 @@ def test_no_verb_sends_control_characters(
     hostile_hub: str, environment: dict[str, str], tmp_path: Path, verb: str
 ) -> None:
     """Answers of a registry, images in the store and the user's own arguments."""
-    places = {"HUB": hostile_hub, "FOLDER": str(tmp_path), "ATTACK": EVERYTHING}
+    places = {"HUB": hostile_hub, "NAMED": named(hostile_hub), "FOLDER": str(tmp_path), "ATTACK": EVERYTHING}
     words = shlex.split(verb)
     for name, value in places.items():
         words = [word.replace(name, value) for word in words]
