@@ -1,6 +1,6 @@
 """The pages on which administrators find, change, block and delete accounts of users and organizations."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from hythe.hub.roles import HubRole
 from hythe.hub.sql.accounts import Account
 from hythe.settings import format_bytes, parse_bytes
 from hythe.web.flashes import Flash
-from hythe.web.routes.administration import administration_page, searched_text
+from hythe.web.routes.administration import action_page, administration_page, searched_text
 from hythe.web.routes.form import Form, FormRejected, parse_values, prefilled, submitted
 from hythe.web.routes.navigation import page_link, paging_of
 from hythe.web.routes.page_request import PageRequest
@@ -148,16 +148,13 @@ async def sign_out(page: PageRequest) -> Response:
 
 async def block(page: PageRequest) -> Response:
     """Ask for the reason, and block an account."""
-    found, form = await _found(page), Form()
-    if page.request.method == "POST":
-        form = await page.form()
-        try:
-            await submitted(form, page.site.hub.administration.block(page.actor, found.name, form["reason"]))
-        except FormRejected as rejected:
-            form = rejected.form
-        else:
-            return page.redirect(account_address(found.name), Flash.USER_BLOCKED)
-    return _action_page(page, "admin-account-block.html", found, form, max_reason=MAX_BLOCK_REASON)
+    found = await _found(page)
+
+    async def work(form: Form) -> str:
+        await page.site.hub.administration.block(page.actor, found.name, form["reason"])
+        return account_address(found.name)
+
+    return await _action_page(page, "block", found, work, Flash.USER_BLOCKED, max_reason=MAX_BLOCK_REASON)
 
 
 async def unblock(page: PageRequest) -> Response:
@@ -170,37 +167,37 @@ async def unblock(page: PageRequest) -> Response:
 
 async def reset_second_factors(page: PageRequest) -> Response:
     """Ask for a confirmation, and remove all second factors of an account."""
-    found, form = await _found(page), Form()
-    if page.request.method == "POST":
-        form = await page.form()
-        try:
-            await submitted(form, page.site.hub.second_factors.reset(page.actor, found.name))
-        except FormRejected as rejected:
-            form = rejected.form
-        else:
-            return page.redirect(account_address(found.name), Flash.SECOND_FACTORS_RESET)
-    return _action_page(page, "admin-account-second-factors.html", found, form)
+    found = await _found(page)
+
+    async def work(_form: Form) -> str:
+        await page.site.hub.second_factors.reset(page.actor, found.name)
+        return account_address(found.name)
+
+    return await _action_page(page, "second-factors", found, work, Flash.SECOND_FACTORS_RESET)
 
 
 async def delete(page: PageRequest) -> Response:
     """Show what an account has, ask for its name, and delete it if it was typed."""
-    found, form = await _found(page), Form()
-    if page.request.method == "POST":
-        form = await page.form()
-        deletion = page.site.hub.administration.delete(page.actor, found.name, form["confirm"].strip())
-        try:
-            await submitted(form, deletion)
-        except FormRejected as rejected:
-            form = rejected.form
-        else:
-            return page.redirect(ACCOUNTS, Flash.USER_DELETED)
+    found = await _found(page)
     contents = await page.site.hub.administration.contents(page.actor, found.name)
-    return _action_page(page, "admin-account-delete.html", found, form, contents=described(contents))
+
+    async def work(form: Form) -> str:
+        await page.site.hub.administration.delete(page.actor, found.name, form["confirm"].strip())
+        return ACCOUNTS
+
+    return await _action_page(page, "delete", found, work, Flash.USER_DELETED, contents=described(contents))
 
 
-def _action_page(page: PageRequest, template: str, found: Account, form: Form, **values: Any) -> Response:
-    address = account_address(found.name)
-    return administration_page(page, template, ACCOUNTS, form, account=found, address=address, **values)
+async def _action_page(
+    page: PageRequest,
+    action: str,
+    found: Account,
+    work: Callable[[Form], Awaitable[str]],
+    flash: Flash,
+    **values: Any,
+) -> Response:
+    template, address = f"admin-account-{action}.html", account_address(found.name)
+    return await action_page(page, template, ACCOUNTS, work, flash, account=found, address=address, **values)
 
 
 _ACCOUNT = f"{ACCOUNTS}/{{account}}"

@@ -5,10 +5,9 @@ from starlette.responses import Response
 from hythe.hub.access.actions import HubAction
 from hythe.hub.administration.blocked_digests import NewBlockedDigest
 from hythe.hub.administration.blocked_names import NewBlockedName
-from hythe.hub.errors import Invalid
 from hythe.web.flashes import Flash
-from hythe.web.routes.administration import administration_page
-from hythe.web.routes.form import Form, FormRejected, parse_form, submitted
+from hythe.web.routes.administration import action_page
+from hythe.web.routes.form import Form, parse_form
 from hythe.web.routes.navigation import page_link, paging_of
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.page_route import PageRoute
@@ -19,24 +18,19 @@ NEW_DIGEST = f"{BLOCKED}/digests/new"
 
 async def blocked(page: PageRequest) -> Response:
     """List blocked names and digests, or block names."""
-    form = Form()
-    if page.request.method == "POST":
-        form = await page.form()
-        try:
-            new = parse_form(form, NewBlockedName, "pattern", "reason")
-            await submitted(form, page.site.hub.hub_administration.blocked_names.block(page.actor, new))
-        except Invalid as error:
-            form = form.with_errors(error.fields)
-        except FormRejected as rejected:
-            form = rejected.form
-        else:
-            return page.redirect(BLOCKED, Flash.NAME_BLOCKED)
     administration = page.site.hub.hub_administration
-    return administration_page(
+
+    async def work(form: Form) -> str:
+        new = parse_form(form, NewBlockedName, "pattern", "reason")
+        await administration.blocked_names.block(page.actor, new)
+        return BLOCKED
+
+    return await action_page(
         page,
         "admin-blocked.html",
         BLOCKED,
-        form,
+        work,
+        Flash.NAME_BLOCKED,
         names=await administration.blocked_names.list(page.actor),
         listing=await administration.blocked_digests.list(page.actor, paging_of(page)),
         page_link=page_link(BLOCKED),
@@ -52,19 +46,13 @@ async def unblock_name(page: PageRequest) -> Response:
 
 async def block_digest(page: PageRequest) -> Response:
     """Ask for a digest, block it and delete it from every repository."""
-    form = Form()
-    if page.request.method == "POST":
-        form = await page.form()
-        try:
-            new = parse_form(form, NewBlockedDigest, "digest", "reason")
-            await submitted(form, page.site.hub.hub_administration.blocked_digests.block(page.actor, new))
-        except Invalid as error:
-            form = form.with_errors(error.fields)
-        except FormRejected as rejected:
-            form = rejected.form
-        else:
-            return page.redirect(BLOCKED, Flash.DIGEST_BLOCKED)
-    return administration_page(page, "admin-block-digest.html", BLOCKED, form)
+
+    async def work(form: Form) -> str:
+        new = parse_form(form, NewBlockedDigest, "digest", "reason")
+        await page.site.hub.hub_administration.blocked_digests.block(page.actor, new)
+        return BLOCKED
+
+    return await action_page(page, "admin-block-digest.html", BLOCKED, work, Flash.DIGEST_BLOCKED)
 
 
 async def unblock_digest(page: PageRequest) -> Response:

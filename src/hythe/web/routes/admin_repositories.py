@@ -1,5 +1,6 @@
 """The pages on which administrators find any repository, open it, take it down, hand it over or delete it."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -14,8 +15,8 @@ from hythe.hub.errors import Invalid
 from hythe.hub.renaming.transfers import NewTransfer
 from hythe.hub.sql.all_repositories import AdministeredRepository
 from hythe.web.flashes import Flash
-from hythe.web.routes.administration import administration_page, searched_text
-from hythe.web.routes.form import Form, FormRejected, parse_form, prefilled, submitted
+from hythe.web.routes.administration import action_page, administration_page, searched_text
+from hythe.web.routes.form import Form, FormRejected, parse_values, prefilled, submitted
 from hythe.web.routes.navigation import page_link, paging_of
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.page_route import PageRoute
@@ -104,17 +105,14 @@ async def close_repository(page: PageRequest) -> Response:
 
 async def take_down(page: PageRequest) -> Response:
     """Ask for the reason, and take a repository down."""
-    found, form = await _found(page), Form()
-    if page.request.method == "POST":
-        form = await page.form()
-        takedowns = page.site.hub.hub_administration.takedowns
-        try:
-            await submitted(form, takedowns.take_down(page.actor, found.repository, TakedownReason(form["reason"])))
-        except FormRejected as rejected:
-            form = rejected.form
-        else:
-            return page.redirect(administered_address(found.repository), Flash.TAKEN_DOWN)
-    return _action_page(page, "admin-take-down.html", found, form, max_reason=MAX_REASON)
+    found = await _found(page)
+
+    async def work(form: Form) -> str:
+        takedowns, reason = page.site.hub.hub_administration.takedowns, TakedownReason(form["reason"])
+        await takedowns.take_down(page.actor, found.repository, reason)
+        return administered_address(found.repository)
+
+    return await _action_page(page, "take-down", found, work, Flash.TAKEN_DOWN, max_reason=MAX_REASON)
 
 
 async def restore(page: PageRequest) -> Response:
@@ -130,24 +128,14 @@ async def restore(page: PageRequest) -> Response:
 
 async def hand_over(page: PageRequest) -> Response:
     """Ask for the new owner, and give the repository to them."""
-    found, form = await _found(page), Form()
-    if page.request.method == "POST":
-        form = await page.form()
-        try:
-            new = parse_form(_trimmed(form, "to", "name"), NewTransfer, "to", "name")
-            takedowns = page.site.hub.hub_administration.takedowns
-            done = await submitted(form, takedowns.hand_over(page.actor, found.repository, new))
-        except Invalid as error:
-            form = form.with_errors(error.fields)
-        except FormRejected as rejected:
-            form = rejected.form
-        else:
-            return page.redirect(administered_address(done.repository), Flash.HANDED_OVER)
-    return _action_page(page, "admin-hand-over.html", found, form)
+    found = await _found(page)
 
+    async def work(form: Form) -> str:
+        new = parse_values({"to": form["to"].strip(), "name": form["name"].strip()}, NewTransfer)
+        done = await page.site.hub.hub_administration.takedowns.hand_over(page.actor, found.repository, new)
+        return administered_address(done.repository)
 
-def _trimmed(form: Form, *names: str) -> Form:
-    return prefilled(**{name: form[name].strip() for name in names})
+    return await _action_page(page, "hand-over", found, work, Flash.HANDED_OVER)
 
 
 async def set_official(page: PageRequest) -> Response:
@@ -161,27 +149,28 @@ async def set_official(page: PageRequest) -> Response:
 
 async def delete(page: PageRequest) -> Response:
     """Ask for the reason and the name, and delete a repository if it was typed."""
-    found, form = await _found(page), Form()
-    if page.request.method == "POST":
-        form = await page.form()
+    found = await _found(page)
+
+    async def work(form: Form) -> str:
         if form["confirm"].strip() not in {found.repository, canonical_name(found.repository)}:
-            form = form.with_errors({"confirm": f"must be {found.repository}"})
-            return _action_page(page, "admin-repository-delete.html", found, form, max_reason=MAX_REASON)
-        takedowns = page.site.hub.hub_administration.takedowns
-        try:
-            await submitted(form, takedowns.delete(page.actor, found.repository, TakedownReason(form["reason"])))
-        except FormRejected as rejected:
-            form = rejected.form
-        else:
-            return page.redirect(REPOSITORIES, Flash.REPOSITORY_DELETED)
-    return _action_page(page, "admin-repository-delete.html", found, form, max_reason=MAX_REASON)
+            raise Invalid({"confirm": f"must be {found.repository}"})
+        takedowns, reason = page.site.hub.hub_administration.takedowns, TakedownReason(form["reason"])
+        await takedowns.delete(page.actor, found.repository, reason)
+        return REPOSITORIES
+
+    return await _action_page(page, "delete", found, work, Flash.REPOSITORY_DELETED, max_reason=MAX_REASON)
 
 
-def _action_page(
-    page: PageRequest, template: str, found: AdministeredRepository, form: Form, **values: Any
+async def _action_page(
+    page: PageRequest,
+    action: str,
+    found: AdministeredRepository,
+    work: Callable[[Form], Awaitable[str]],
+    flash: Flash,
+    **values: Any,
 ) -> Response:
-    address = administered_address(found.repository)
-    return administration_page(page, template, REPOSITORIES, form, repository=found, address=address, **values)
+    template, address = f"admin-repository-{action}.html", administered_address(found.repository)
+    return await action_page(page, template, REPOSITORIES, work, flash, repository=found, address=address, **values)
 
 
 _REPOSITORY = f"{REPOSITORIES}/{{repository:path}}"

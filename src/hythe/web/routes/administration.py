@@ -1,12 +1,14 @@
 """The pages of administrators that only show: the overview, settings and mail; and the frame of all of them."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.page import Paging
-from hythe.web.routes.form import Form
+from hythe.web.flashes import Flash
+from hythe.web.routes.form import Form, FormRejected, submitted
 from hythe.web.routes.navigation import page_link, paging_of, tabs
 from hythe.web.routes.page_request import PageRequest
 from hythe.web.routes.page_route import PageRoute
@@ -36,6 +38,20 @@ def administration_page(
     form = form or Form()
     status = status or (422 if form.errors else 200)
     return page.render(template, status, form=form, tabs=tabs(tab, *TABS), **values)
+
+
+async def action_page(
+    page: PageRequest, template: str, tab: str, work: Callable[[Form], Awaitable[str]], flash: Flash, **values: Any
+) -> Response:
+    """Show a page with one form, or do its ``work``, and redirect to the path that this returns."""
+    form, status = Form(), 200
+    if page.request.method == "POST":
+        form = await page.form()
+        try:
+            return page.redirect(await submitted(form, work(form)), flash)
+        except FormRejected as rejected:
+            form, status = rejected.form, rejected.status
+    return administration_page(page, template, tab, form, status, **values)
 
 
 def searched_text(page: PageRequest, longest: int) -> str:
