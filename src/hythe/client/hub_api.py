@@ -145,7 +145,8 @@ def api_error(response: HTTPResponse, host: str) -> ClientError:
         case 403:
             return AccessDenied(message, hint)
         case 404 if not problem.title:
-            return RegistryError(f"{host} is not a hythe hub: {message}", "name your hub: HOST/NAME, or --host HOST")
+            message = f"{host} is not a hythe hub, or has no such address"
+            return RegistryError(message, "name your hub: HOST/NAME, or --host HOST")
         case 404 | 308:
             return RemoteNotFound(message, hint or "check the name, or log in to see what is private")
         case 409 | 412:
