@@ -1,11 +1,17 @@
 """Validation of request values whose rules go beyond their types."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 import msgspec
 
 from hythe.hub.errors import Invalid
+
+Precondition: TypeAlias = Callable[[], Awaitable[None]]
+"""Raises an error if what is about to change is no longer what the client has read.
+
+A service calls it with the row locked, so that no one, on any server, changes it in between.
+"""
 
 
 class Checked(msgspec.Struct, frozen=True):

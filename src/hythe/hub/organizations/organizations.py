@@ -31,7 +31,7 @@ from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import organizations as store
 from hythe.hub.sql import user_administration as administration_store
 from hythe.hub.sql import users as user_store
-from hythe.hub.validation import Checked, problems_by
+from hythe.hub.validation import Checked, Precondition, problems_by
 from hythe.settings import Settings
 
 MAX_ORGANIZATIONS = 100
@@ -150,8 +150,6 @@ class OrganizationService:
             found = await _named(session, name)
             if await self._access.may(actor, f"{name}/", HubAction.VIEW_ORGANIZATION_SETTINGS, session):
                 return found
-        if await self._access.may_hub(actor, HubAction.VIEW_USERS):
-            return found
         return Organization(found.id, name, Visibility.PUBLIC, DefaultRole.NONE, False, False, found.created_at)
 
     async def role(self, actor: HubActor, name: str) -> OrganizationRole | None:
@@ -168,13 +166,18 @@ class OrganizationService:
             raise _unknown(name)
         return user
 
-    async def change(self, actor: HubActor, name: str, change: OrganizationChange) -> Organization:
+    async def change(
+        self, actor: HubActor, name: str, change: OrganizationChange, unchanged: Precondition | None = None
+    ) -> Organization:
         """Change the settings of an organization. Raises Invalid."""
         values = {field: value for field, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
         async with self._database.writing() as session:
             context = await self._access.require_organization(actor, name, HubAction.CHANGE_ORGANIZATION, session)
             if values.get("require_second_factor") and not actor.operating:
                 await _require_own_second_factor(session, context.owner_id or 0, actor)
+            if unchanged is not None:
+                await store.lock(session, context.owner_id or 0)
+                await unchanged()
             if values:
                 await store.change(session, context.owner_id or 0, values)
                 await audit.record(

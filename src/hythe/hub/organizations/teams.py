@@ -29,7 +29,7 @@ from hythe.hub.sql import members as member_store
 from hythe.hub.sql import organizations as organization_store
 from hythe.hub.sql import team_repositories
 from hythe.hub.sql import teams as store
-from hythe.hub.validation import Checked, problems_by
+from hythe.hub.validation import Checked, Precondition, problems_by
 from hythe.periodic import repeat
 
 MAX_TEAMS = 500
@@ -153,7 +153,14 @@ class TeamService:
         except IntegrityError as error:
             raise _taken(new.name) from error
 
-    async def change(self, actor: HubActor, organization: str, name: str, change: TeamChange) -> Team:
+    async def change(
+        self,
+        actor: HubActor,
+        organization: str,
+        name: str,
+        change: TeamChange,
+        unchanged: Precondition | None = None,
+    ) -> Team:
         """Rename or describe a team. Raises Invalid, Taken."""
         change.check()
         values = {
@@ -165,6 +172,8 @@ class TeamService:
         try:
             async with self._database.writing() as session:
                 team = await self._locked_team(session, actor, organization, name, HubAction.CHANGE_TEAM)
+                if unchanged is not None:
+                    await unchanged()
                 if values:
                     await store.change(session, team.id, values)
                     await self._record(session, actor, HubAction.CHANGE_TEAM, organization, name, **values)
@@ -172,10 +181,14 @@ class TeamService:
         except IntegrityError as error:
             raise _taken(new_name) from error
 
-    async def delete(self, actor: HubActor, organization: str, name: str) -> None:
+    async def delete(
+        self, actor: HubActor, organization: str, name: str, unchanged: Precondition | None = None
+    ) -> None:
         """Delete a team; its members lose its roles at once."""
         async with self._database.writing() as session:
             team = await self._locked_team(session, actor, organization, name, HubAction.DELETE_TEAM)
+            if unchanged is not None:
+                await unchanged()
             await store.empty(session, team.id)
             await self._record(session, actor, HubAction.DELETE_TEAM, organization, name)
         await self._apply(team.id)

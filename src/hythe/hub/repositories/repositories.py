@@ -34,7 +34,7 @@ from hythe.hub.roles import OrganizationRole
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import repositories as store
 from hythe.hub.sql import repository_lists as list_store
-from hythe.hub.validation import Checked, problems_by
+from hythe.hub.validation import Checked, Precondition, problems_by
 from hythe.registry.events import RepositoryRef as MadeRepository
 from hythe.registry.repositories import Repositories as RegistryRepositories
 from hythe.registry.sql import repositories as registry_store
@@ -139,7 +139,9 @@ class RepositoryService:
             raise NotFound(f"repository {short_name(name)!r} does not exist")
         return found
 
-    async def edit(self, actor: HubActor, name: str, change: RepositoryChange) -> Repository:
+    async def edit(
+        self, actor: HubActor, name: str, change: RepositoryChange, unchanged: Precondition | None = None
+    ) -> Repository:
         """Change a repository and return the result. Raises NotFound, SignInNeeded, Refused, Invalid."""
         change.check()
         values = {field: value for field, value in msgspec.structs.asdict(change).items() if value is not msgspec.UNSET}
@@ -164,6 +166,10 @@ class RepositoryService:
                     raise Invalid({"visibility": "must be public for a top-level repository"})
                 if context.namespace_id is not None and visibility is Visibility.PRIVATE:
                     await admit_private(session, context.namespace_id)
+            if unchanged is not None:
+                # After the namespace, which renames and transfers lock before their repositories.
+                await store.lock(session, found.id)
+                await unchanged()
             await store.change(session, found.id, _columns(values) | {"updated_at": self._clock()})
             await store.index(session, found.id)
             if described := sorted(values.keys() & {"description", "full_description"}):

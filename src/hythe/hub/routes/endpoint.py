@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -23,6 +24,7 @@ from hythe.hub.routes.problem_details import MethodNotAllowed, problem_response
 from hythe.hub.routes.repository_addresses import shortest_names_first
 from hythe.hub.routes.request_rates import RequestRates
 from hythe.hub.service import HubServices
+from hythe.hub.validation import Precondition
 from hythe.registry.routes.cross_site import is_cross_site
 
 B = TypeVar("B")
@@ -66,7 +68,8 @@ class PageReply(msgspec.Struct, Generic[T], frozen=True):
 class ApiRequest(Generic[B, Q]):
     """A parsed request: the actor, the parameters of path and query, the body, and the client's address.
 
-    ``url`` is the URL that the client sees, without the query.
+    ``url`` is the URL that the client sees, without the query. ``unchanged`` compares the header ``If-Match``, if there
+    is one, with what a GET of the same address returns now.
     """
 
     actor: HubActor
@@ -76,6 +79,7 @@ class ApiRequest(Generic[B, Q]):
     address: str
     url: str
     user_agent: str = ""
+    unchanged: Precondition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +124,10 @@ def routes_of(
     for endpoint in endpoints:
         by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
     routes = []
+    turns = Turns()
     for path, methods in by_path.items():
         actions = {method: (endpoint.action,) for method, endpoint in methods.items()}
-        answering = _Answering(methods, hub, rates, failure)
+        answering = _Answering(methods, hub, rates, turns, failure)
         routes.append((path, DeclaredRoute(path, answering, actions, any_method=True)))
     return shortest_names_first(routes)
 
@@ -135,13 +140,14 @@ class _Answering:
         methods: Mapping[str, Endpoint],
         hub: HubServices,
         rates: RequestRates,
+        turns: Turns,
         failure: Callable[[Exception], Response],
     ) -> None:
         self._methods = methods
         self._hub = hub
         self._rates = rates
         self._failure = failure
-        self._turns = Turns()
+        self._turns = turns
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         response = await self._answer(Request(scope, receive))
@@ -158,8 +164,11 @@ class _Answering:
             headers = self._rates.count(actor, address)
             call = await _call(self._hub, endpoint, request, actor, address)
             if endpoint.method in ("PUT", "PATCH", "DELETE"):
-                async with self._turns.of(request.url.path):
-                    await self._check(request, call)
+                expected = request.headers.get("if-match")
+                async with self._turns.of(request.url.path, conditional=expected is not None):
+                    if expected is not None:
+                        call = replace(call, unchanged=partial(self._require_unchanged, expected, call))
+                        await self._require_unchanged(expected, call)
                     return encoded(await endpoint.handler(self._hub, call), endpoint.status, headers)
             reply = await endpoint.handler(self._hub, call)
             if isinstance(reply, Response):
@@ -174,12 +183,9 @@ class _Answering:
             response.headers.update(redirect_headers(request, error))
             return response
 
-    async def _check(self, request: Request, call: ApiRequest[Any, Any]) -> None:
+    async def _require_unchanged(self, expected: str, call: ApiRequest[Any, Any]) -> None:
         """Compare ``If-Match`` with what a GET of the same address returns now. Raises PreconditionFailed."""
-        expected, reading = request.headers.get("if-match"), self._methods.get("GET")
-        if expected is None:
-            return
-        current = ""
+        reading, current = self._methods.get("GET"), ""
         if reading is not None:
             query = parse_fields({}, reading.query, strict=False)
             call = replace(call, query=query, body=Nothing())

@@ -55,7 +55,7 @@ async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Organiza
 
 
 async def _change(hub: HubServices, call: ApiRequest[OrganizationChange, Nothing]) -> OrganizationReply:
-    changed = await hub.organizations.change(call.actor, call.path["organization"], call.body)
+    changed = await hub.organizations.change(call.actor, call.path["organization"], call.body, call.unchanged)
     return await _reply(hub, call.actor, changed)
 
 

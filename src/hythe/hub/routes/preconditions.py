@@ -1,7 +1,9 @@
 """ETags of the JSON API and conditional requests (RFC 9110, section 13).
 
 An ETag is a hash of the representation that the actor gets. A change with ``If-Match`` waits for other changes of the
-same address on this server, so that of two such changes with the same ETag one is refused.
+same address on this server, so that of two such changes with the same ETag one is refused. Handlers that pass
+``ApiRequest.unchanged`` to a service have the ETag compared again in its transaction, which covers other servers and
+other addresses.
 """
 
 import asyncio
@@ -40,19 +42,24 @@ def _listed(header: str) -> set[str]:
     return {part.strip().replace('-gzip"', '"') for part in header.split(",")}
 
 
+CONDITIONAL_AT_ONCE = 4
+"""Changes with ``If-Match`` that run at the same time: each can read in its transaction, on a second connection."""
+
+
 class Turns:
     """Lets changes of one address run one after the other."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._conditional = asyncio.Semaphore(CONDITIONAL_AT_ONCE)
 
     @contextlib.asynccontextmanager
-    async def of(self, path: str) -> AsyncIterator[None]:
-        """Wait for other changes of the address."""
+    async def of(self, path: str, *, conditional: bool = False) -> AsyncIterator[None]:
+        """Wait for other changes of the address and, if this one is ``conditional``, for some of those that are."""
         lock, waiting = self._locks.get(path, (asyncio.Lock(), 0))
         self._locks[path] = (lock, waiting + 1)
         try:
-            async with lock:
+            async with lock, self._conditional if conditional else contextlib.nullcontext():
                 yield
         finally:
             lock, waiting = self._locks.pop(path)

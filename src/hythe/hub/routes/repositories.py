@@ -79,7 +79,7 @@ async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Reposito
 
 
 async def _change(hub: HubServices, call: ApiRequest[RepositoryChange, Nothing]) -> RepositoryReply:
-    return _reply(await hub.repositories.edit(call.actor, repository_path(call), call.body))
+    return _reply(await hub.repositories.edit(call.actor, repository_path(call), call.body, call.unchanged))
 
 
 async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:

@@ -64,11 +64,12 @@ async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> TeamRepl
 
 
 async def _change(hub: HubServices, call: ApiRequest[TeamChange, Nothing]) -> TeamReply:
-    return _reply(await hub.teams.change(call.actor, call.path["organization"], call.path["team"], call.body))
+    organization, name = call.path["organization"], call.path["team"]
+    return _reply(await hub.teams.change(call.actor, organization, name, call.body, call.unchanged))
 
 
 async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
-    await hub.teams.delete(call.actor, call.path["organization"], call.path["team"])
+    await hub.teams.delete(call.actor, call.path["organization"], call.path["team"], call.unchanged)
 
 
 async def _members(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[TeamMemberReply]:

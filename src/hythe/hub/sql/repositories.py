@@ -87,6 +87,13 @@ _OWNER = (
 )
 
 
+_LOCK = (
+    select(hub_repositories.c.repository_id)
+    .where(hub_repositories.c.repository_id == bindparam("repository_id"))
+    .with_for_update(key_share=True)
+)
+
+
 async def add(session: Session, repository_id: int, namespace_id: int, name: str, values: Mapping[str, Any]) -> None:
     """Add the index row of a new repository of the registry."""
     fixed = {"repository_id": repository_id, "namespace_id": namespace_id, "name": name, "stars": 0, "pulls": 0}
@@ -97,6 +104,11 @@ async def by_id(session: Session, repository_id: int) -> Repository | None:
     """Return a repository by its id."""
     row = await session.row(_BY_ID, {"repository_id": repository_id})
     return repository_of(row) if row else None
+
+
+async def lock(session: Session, repository_id: int) -> None:
+    """Lock the index row of a repository until the transaction ends."""
+    await session.row(_LOCK, {"repository_id": repository_id})
 
 
 async def change(session: Session, repository_id: int, values: Mapping[str, Any]) -> None:

@@ -1,9 +1,13 @@
 """ETags and conditional requests of the JSON API (RFC 9110, section 13), and the rate of its requests."""
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx2
 import pytest
-from tests.unit.hub.routes.people import People
+from tests.parts.hub import HytheServer
+from tests.unit.hub.routes.people import PASSWORD, People
 
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.routes.preconditions import PreconditionFailed, Turns, etag_of, is_unchanged, require_match
@@ -65,6 +69,34 @@ def test_a_lost_update_is_refused(as_: People) -> None:
     now = ann.get(address)
     assert (now.json()["description"], now.headers["ETag"] != read.headers["ETag"]) == ("one", True)
     assert ann.delete(address, headers={"If-Match": now.headers["ETag"]}).status_code == 204
+
+
+def test_two_servers_refuse_a_lost_update(start_hub: Callable[..., HytheServer], postgresql_url: str) -> None:
+    """Of changes that begin with the same state at the same time on two servers, one succeeds."""
+    first = start_hub(database_url=postgresql_url)
+    second = start_hub(database_url=postgresql_url, data=first.data)
+    first.create_user("ann", PASSWORD)
+    with httpx2.Client(auth=("ann", PASSWORD), timeout=60) as ann:
+        ann.post(f"{first.url}/api/v1/organizations", json={"name": "acme"})
+        ann.post(f"{first.url}/api/v1/organizations/acme/teams", json={"name": "web"})
+        ann.post(f"{first.url}/api/v1/repositories", json={"namespace": "acme", "name": "app"})
+    for path, field in (
+        ("organizations/acme", "member_role"),
+        ("organizations/acme/teams/web", "description"),
+        ("repositories/acme/app", "description"),
+    ):
+        address = f"/api/v1/{path}"
+        etag = httpx2.get(f"{first.url}{address}", auth=("ann", PASSWORD)).headers["ETag"]
+        values = ("read", "write", "admin", "read", "write", "admin")
+
+        def change(number: int, value: str, address: str = address, field: str = field, etag: str = etag) -> int:
+            url, headers = (first, second)[number % 2].url + address, {"If-Match": etag}
+            changed = httpx2.patch(url, auth=("ann", PASSWORD), json={field: value}, headers=headers, timeout=60)
+            return changed.status_code
+
+        with ThreadPoolExecutor(len(values)) as pool:
+            statuses = sorted(pool.map(change, range(len(values)), values))
+        assert statuses == [200, *[412] * (len(values) - 1)], path
 
 
 def test_a_strangers_condition_reveals_nothing(as_: People) -> None:
