@@ -1,22 +1,36 @@
 """The audit log: who may read it, filters, export, and that nothing changes an entry."""
 
+import json
+from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Executable, delete, update
 from sqlalchemy.exc import DBAPIError
-from tests.unit.hub.services import Services
+from tests.parts.authenticator import Authenticator
+from tests.unit.hub.services import PASSWORD, Services
+from tests.unit.hub.test_identities import HUB, Company, company
+from tests.unit.hub.test_second_factors import PARTY, Account, plain
 
-from hythe.database import DatabaseError
+from hythe.database import DatabaseError, Session
 from hythe.database.tables.audit import audit_entries
 from hythe.hub.accounts.user import Visibility
+from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import NotFound, Refused, SignInNeeded
+from hythe.hub.logs import audit_log
 from hythe.hub.logs.audit import AuditEntry
 from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.page import Paging
+from hythe.hub.renaming.transfers import NewTransfer
 from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
+from hythe.hub.sql import audit as store
 from hythe.settings import Settings
+
+__all__ = ["company"]  # a fixture
+
+OPERATOR = HubActor.operator()
 
 
 def entries(services: Services, reader: HubActor, /, **filters: Any) -> tuple[AuditEntry, ...]:
@@ -42,6 +56,56 @@ def test_owners_see_what_happened_in_their_namespace(services: Services, ann: Hu
     assert all(entry in every for entry in own)
 
 
+def test_entries_follow_the_account_and_not_its_name(services: Services, ann: HubActor, curator: HubActor) -> None:
+    """After a rename the owner sees what happened under the former name; who gets that name later does not."""
+    services.push(ann, "ann/app")
+    services.run(services.hub.renames.rename_account(ann, "ann", "anna"))
+    services.run(services.hub.renames.follow_all())
+    anna: HubActor = services.run(services.hub.credentials.by_password("anna", PASSWORD))
+    services.run(services.hub.renames.end_redirect(anna, "ann"))
+    services.clock.forward(days=1)
+    new = NewUser("ann", "other@example.com", PASSWORD)
+    services.run(services.hub.users.create(OPERATOR, new))
+    successor: HubActor = services.run(services.hub.credentials.by_password("ann", PASSWORD))
+    services.push(successor, "ann/other")
+
+    seen = entries(services, anna, namespace="anna")
+    assert {entry.namespace for entry in seen} == {"ann", "anna"}
+    assert "ann/app:latest" in {entry.target for entry in seen}
+    assert not {"ann/other", "ann/other:latest"} & {entry.target for entry in seen}
+    own = {entry.target for entry in entries(services, successor, namespace="ann")}
+    assert own == {"ann", "ann/other", "ann/other:latest"}
+    assert entries(services, curator, namespace="anna") == seen
+
+
+def test_a_new_account_sees_nothing_of_a_deleted_one(services: Services, curator: HubActor) -> None:
+    """Not even with the same name or, in SQLite, the same id. Administrators still find the entries by the name."""
+    eve = services.user("eve")
+    services.push(eve, "eve/app")
+    services.run(services.hub.administration.delete(curator, "eve", "eve"))
+    assert "eve/app:latest" in {entry.target for entry in entries(services, curator, namespace="eve")}
+    services.clock.forward(days=1)
+    successor = services.user("eve")
+
+    assert [entry.action for entry in entries(services, successor, namespace="eve")] == ["user.create"]
+
+
+def test_the_history_of_a_repository_stays_with_its_owners(services: Services, ann: HubActor, ben: HubActor) -> None:
+    """After a transfer, the new owner sees the transfer and what comes; the former one, what was and the transfer."""
+    services.push(ann, "ann/app", "before")
+    services.run(services.hub.transfers.transfer(ann, "ann/app", NewTransfer("ben")))
+    offered = services.run(services.hub.transfers.offer(ann, "ann/app"))
+    services.run(services.hub.transfers.accept(ben, "ben", offered.repository_id))
+    services.push(ben, "ben/app", "after")
+
+    former = {(entry.action, entry.target) for entry in entries(services, ann, namespace="ann")}
+    present = {(entry.action, entry.target) for entry in entries(services, ben, namespace="ben")}
+    assert former >= {("tag.move", "ann/app:before"), ("repository.transfer", "ben/app")}
+    assert present >= {("tag.move", "ben/app:after"), ("repository.transfer", "ben/app")}
+    assert not {("tag.move", "ben/app:after")} & former
+    assert not {("tag.move", "ann/app:before")} & present
+
+
 def test_it_is_the_owners_alone(services: Services, ann: HubActor, ben: HubActor) -> None:
     """Others are refused, and nobody but administrators sees the log of the hub."""
     services.push(ann, "ann/app")
@@ -57,8 +121,9 @@ def test_it_is_the_owners_alone(services: Services, ann: HubActor, ben: HubActor
 
 
 def test_filters(services: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
-    """By actor, action, target and time, alone and together."""
+    """By actor, action, target, repository and time, alone and together."""
     for actor, name in ((ann, "ann/one"), (ann, "ann/two"), (ben, "ben/one")):
+        services.clock.forward(minutes=1)
         services.push(actor, name)
     every = entries(services, curator)
 
@@ -67,12 +132,19 @@ def test_filters(services: Services, ann: HubActor, ben: HubActor, curator: HubA
     assert [entry.target for entry in moves] == ["ben/one:latest", "ann/two:latest", "ann/one:latest"]
     assert entries(services, curator, namespace="ann", action="tag.move", target="ann/one:latest") == moves[2:]
     assert entries(services, curator, namespace="ann", actor="ben") == ()
+    for reader, namespace in ((ann, "ann"), (curator, "ann"), (curator, "")):
+        about = entries(services, reader, namespace=namespace, repository="ann/one")
+        assert [entry.target for entry in about] == ["ann/one:latest", "ann/one"]
+        assert entries(services, reader, namespace=namespace, repository="ann/one", action="tag.move") == about[:1]
+        assert entries(services, reader, namespace=namespace, repository="ann/one", actor="ben") == ()
+    assert len(entries(services, curator, since=moves[0].at)) < len(every)
     assert entries(services, curator, since=moves[0].at) == tuple(entry for entry in every if entry.at >= moves[0].at)
     assert moves[0] not in entries(services, curator, until=moves[0].at)
 
 
-def test_export_has_every_entry(services: Services, ann: HubActor) -> None:
-    """Whatever the size of a page is."""
+def test_export_has_every_entry(services: Services, ann: HubActor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are read at once."""
+    monkeypatch.setattr(audit_log, "EXPORTED_AT_ONCE", 50)
     for number in range(120):
         services.push(ann, "ann/app", f"t{number}")
 
@@ -84,26 +156,100 @@ def test_export_has_every_entry(services: Services, ann: HubActor) -> None:
     assert found == sorted(found, key=lambda entry: -entry.id)
 
 
-def test_no_entry_can_be_changed(services: Services, ann: HubActor) -> None:
+@pytest.mark.parametrize("statement", [update(audit_entries).values(actor="ben"), delete(audit_entries)])
+def test_no_entry_can_be_changed_or_deleted(services: Services, ann: HubActor, statement: Executable) -> None:
     """The database itself refuses."""
     services.push(ann, "ann/app")
 
     async def change() -> None:
         async with services.database.writing() as session:
-            await session.run(update(audit_entries).values(actor="ben"))
+            await session.run(statement)
 
-    with pytest.raises((DBAPIError, DatabaseError), match="cannot be changed"):
+    with pytest.raises((DBAPIError, DatabaseError), match="entries of the audit log cannot be"):
         services.run(change())
     assert entries(services, ann, namespace="ann", action="tag.move")[0].actor == "ann"
 
 
-def test_entries_expire(services: Services, ann: HubActor, settings: Settings) -> None:
-    """After the time of the setting; with 0 never."""
-    services.push(ann, "ann/app")
+def test_entries_expire_in_small_steps(
+    services: Services, ann: HubActor, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the time of the setting, a few in a transaction; with 0 never. Younger entries stay, and are protected."""
+    steps = []
+
+    async def removed(session: Session, before: datetime, at_most: int) -> int:
+        steps.append(await store.remove_expired(session, before, at_most))
+        return steps[-1]
+
+    monkeypatch.setattr(audit_log, "store", SimpleNamespace(**{**vars(store), "remove_expired": removed}))
+    monkeypatch.setattr(audit_log, "PRUNED_AT_ONCE", 3)
+    for number in range(5):
+        services.push(ann, "ann/app", f"t{number}")
     services.clock.forward(days=500)
+    services.push(ann, "ann/app", "young")
 
     services.hub.audit_log.apply(0)
     assert services.run(services.hub.audit_log.prune()) == 0
     services.hub.audit_log.apply(settings.audit_retention)
-    assert services.run(services.hub.audit_log.prune()) > 0
-    assert entries(services, ann, namespace="ann") == ()
+    count = services.run(services.hub.audit_log.prune())
+    assert (count, steps) == (7, [3, 3, 1])
+    (young,) = entries(services, ann, namespace="ann")
+    assert (young.target, young.at) == ("ann/app:young", services.clock.now)
+
+    async def delete_all() -> None:
+        async with services.database.writing() as session:
+            await session.run(delete(audit_entries))
+
+    with pytest.raises((DBAPIError, DatabaseError), match="cannot be deleted before they expire"):
+        services.run(delete_all())
+
+
+def test_sign_ins_by_an_identity(company: Company) -> None:
+    """The entries of an account's making, its sessions and its links name the provider as the credential."""
+    services, by = company.services, HubActor(address="192.0.2.1")
+    hub = services.hub
+    claims = {"email_verified": True, "groups": []}
+    company.provider.put("21", preferred_username="zoe", email="zoe@company.example", **claims)
+    company.provider.put("22", preferred_username="zoe", email="zoe2@company.example", **claims)
+    company.provider.put("23", preferred_username="third", email="zoe3@company.example", **claims)
+    url, cookie = company.begin()
+    completed = company.complete(company.respond(url, "21"), cookie, by)
+    assert completed.actor is not None
+    started = services.run(hub.sessions.start(completed.actor, "192.0.2.1"))
+    url, cookie = company.begin()
+    unnamed = company.complete(company.respond(url, "22"), cookie, by)
+    services.run(company.identities.create_account(unnamed.cookie, "zoe2", "zoe2@company.example", "192.0.2.1"))
+    session = services.run(hub.sessions.actor(started.token, "192.0.2.1"))
+    redirection = services.run(company.identities.begin_link(session, "company", HUB))
+    company.complete(company.respond(redirection.url, "23"), redirection.cookie, session)
+    linked = services.run(company.identities.list(session))
+    services.run(company.identities.unlink(session, linked[-1].id))
+    redirection = services.run(company.identities.begin_confirmation(session, "company", HUB, "/"))
+    company.complete(company.respond(redirection.url, "21"), redirection.cookie, session)
+
+    found = [(entry.action, entry.actor, entry.credential, entry.address) for entry in entries(services, OPERATOR)]
+    at_provider, in_session = "identity company", "session"
+    assert found[::-1] == [
+        ("account.create", "zoe", at_provider, "192.0.2.1"),
+        ("session.start", "zoe", at_provider, "192.0.2.1"),
+        ("account.create", "zoe2", at_provider, "192.0.2.1"),
+        ("identity.link", "zoe", in_session, "192.0.2.1"),
+        ("identity.unlink", "zoe", in_session, "192.0.2.1"),
+        ("session.confirm", "zoe", in_session, "192.0.2.1"),
+    ]
+
+
+def test_sign_ins_by_a_passkey(services: Services) -> None:
+    """A passkey alone is another credential than a password with a passkey."""
+    account, key = Account(services), Authenticator()
+    account.add_passkey(key)
+    pending, browser = services.hub.pending_sign_ins, "secret of the browser"
+    response = key.get(plain(pending.passkey_options(PARTY, browser)))
+    alone = services.run(pending.by_passkey_alone(PARTY, browser, json.dumps(response), "192.0.2.1"))
+    state = account.pending()
+    response = key.get(plain(services.run(pending.get(state, PARTY)).passkeys))
+    second = services.run(pending.by_passkey(state, PARTY, json.dumps(response), "192.0.2.1"))
+    for actor in (alone, second):
+        services.run(services.hub.sessions.start(actor, "192.0.2.1"))
+
+    found = entries(services, OPERATOR, action="session.start")
+    assert [entry.credential for entry in found[:2]] == ["password and passkey", "passkey"]

@@ -62,19 +62,20 @@ hub_administration.blocked_digests.list hub_administration.blocked_names.list hu
 hub_administration.garbage.state hub_administration.overview.get hub_administration.reports.get
 hub_administration.reports.list hub_administration.repositories.find hub_administration.repositories.get
 hub_administration.settings.list hub_administration.storage.report hub_administration.takedowns.list
-identities.begin_confirmation identities.begin_link identities.confirmation_means identities.begin_sign_in identities.list identities.unnamed_account images.get
-invitations.by_link invitations.of_actor invitations.of_organization mail.list members.list
-notifications.webhooks.deliveries notifications.webhooks.of_repository organizations.account organizations.get
-organizations.may_create organizations.of_actor organizations.role password_resets.user pending_sign_ins.get
-pending_sign_ins.passkey_options personal_tokens.get personal_tokens.list registry.blobs.get registry.blobs.locate
-registry.blobs.read registry.catalog.names registry.manifests.get registry.referrers.of registry.repositories.get
-registry.tags.history registry.tags.immutable_patterns registry.tags.names registry.uploads.get
-renames.former_accounts renames.redirects repositories.get repositories.in_namespace repositories.may_write
-repositories.newest repositories.of_actor robots.get robots.list search.find second_factors.get second_factors.new_app
-second_factors.passkey_options second_factors.same_app sessions.actor sessions.check_password sessions.list
-tag_log.bundle tag_log.checkpoint tag_log.consistency tag_log.inclusion tag_log.key tag_log.of_tag tag_log.tile
-tags.get tags.history tags.immutable tags.list teams.get teams.grants teams.list teams.members transfers.offer
-transfers.offers_to trust_rules.get trust_rules.list users.get users.list users.me
+identities.begin_confirmation identities.begin_link identities.begin_sign_in identities.confirmation_means
+identities.list identities.unnamed_account images.get invitations.by_link invitations.of_actor
+invitations.of_organization mail.list members.list notifications.webhooks.deliveries
+notifications.webhooks.of_repository organizations.account organizations.get organizations.may_create
+organizations.of_actor organizations.role password_resets.user pending_sign_ins.get pending_sign_ins.passkey_options
+personal_tokens.get personal_tokens.list registry.blobs.get registry.blobs.locate registry.blobs.read
+registry.catalog.names registry.manifests.get registry.referrers.of registry.repositories.get registry.tags.history
+registry.tags.immutable_patterns registry.tags.names registry.uploads.get renames.former_accounts renames.redirects
+repositories.get repositories.in_namespace repositories.may_write repositories.newest repositories.of_actor robots.get
+robots.list search.find second_factors.get second_factors.new_app second_factors.passkey_options
+second_factors.same_app sessions.actor sessions.check_password sessions.list tag_log.bundle tag_log.checkpoint
+tag_log.consistency tag_log.inclusion tag_log.key tag_log.of_tag tag_log.tile tags.get tags.history tags.immutable
+tags.list teams.get teams.grants teams.list teams.members transfers.offer transfers.offers_to trust_rules.get
+trust_rules.list users.get users.list users.me
 """
 
 READS = frozenset(_READS.split())
@@ -98,9 +99,9 @@ NO_ENTRY = {
 """Calls of clients that change something and leave no entry, with the reason."""
 
 ELSEWHERE = {
-    "confirmations.by_identity": "tests/unit/hub/test_identities.py",
-    "identities.complete": "tests/unit/hub/test_identities.py",
-    "identities.create_account": "tests/unit/hub/test_identities.py",
-    "identities.unlink": "tests/unit/hub/test_identities.py",
+    "confirmations.by_identity": "tests/unit/hub/test_audit_log.py",
+    "identities.complete": "tests/unit/hub/test_audit_log.py",
+    "identities.create_account": "tests/unit/hub/test_audit_log.py",
+    "identities.unlink": "tests/unit/hub/test_audit_log.py",
 }
 """Calls whose entries another test finds, because they need a real identity provider."""
