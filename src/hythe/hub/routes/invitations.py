@@ -57,6 +57,10 @@ async def _decline(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None
     await hub.invitations.decline(call.actor, _number(call))
 
 
+async def _decline_link(hub: HubServices, call: ApiRequest[InvitationLink, Nothing]) -> None:
+    await hub.invitations.decline_link(call.actor, call.body.token)
+
+
 _OF_ORGANIZATION = "/api/v1/organizations/{organization}/invitations"
 _OWN = "/api/v1/invitations"
 
@@ -113,6 +117,15 @@ ENDPOINTS = (
         body=InvitationLink,
         reply=Invitation,
         action=HubAction.ACCEPT_INVITATION,
+    ),
+    Endpoint(
+        "POST",
+        f"{_OWN}/link/decline",
+        "Decline the invitation of a link in an e-mail",
+        _decline_link,
+        body=InvitationLink,
+        status=HTTPStatus.NO_CONTENT,
+        action=HubAction.DECLINE_INVITATION,
     ),
     Endpoint(
         "POST",
