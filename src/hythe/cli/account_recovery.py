@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from hythe.cli.accounts import WithHub
+from hythe.cli.output import add_json_flag, print_json
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def add_account_recovery(verbs: Any, with_hub: WithHub) -> None:
         "mail", help="list the last e-mail; with its text if there is no mail server"
     )
     mail.add_argument("--limit", type=int, default=20, metavar="N", help="number of messages (default: 20)")
+    add_json_flag(mail)
     mail.set_defaults(handler=lambda arguments: _mail(arguments, with_hub))
     for verb in (reset, email, mail):
         add_setting_flags(verb, [*DATABASE_FLAGS, *_OF_LINKS])
@@ -64,6 +66,9 @@ def _mail(arguments: Namespace, with_hub: WithHub) -> int:
 
     async def show(hub: "HubServices") -> None:
         page = await hub.mail.list(HubActor.operator(), Paging(page_size=size))
+        if arguments.json:
+            print_json(page.items)
+            return
         for message in page.items:
             print(f"{message.created_at:%Y-%m-%d %H:%M}  {message.recipient}  {message.subject}  [{_state(message)}]")
             if not hub.mail.configured and message.sent_at is None:

@@ -4,7 +4,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hythe.cli.hub_verbs import require_yes
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags
 
 if TYPE_CHECKING:
@@ -90,6 +89,7 @@ def _reset_second_factors(arguments: Namespace, with_hub: WithHub) -> int:
 
 
 def _delete(arguments: Namespace, with_hub: WithHub) -> int:
+    from hythe.cli.hub_verbs import require_yes
     from hythe.hub.accounts.user_administration import described
     from hythe.hub.actor import HubActor
 

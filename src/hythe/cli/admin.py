@@ -1,6 +1,5 @@
 """``admin``: manage a hub on its own host; the hub can keep running."""
 
-import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,14 +10,18 @@ from typing import TYPE_CHECKING
 from hythe.cli.account_recovery import add_account_recovery
 from hythe.cli.accounts import add_accounts
 from hythe.cli.administration import add_administration
+from hythe.cli.build_queue import add_build_queue
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.housekeeping import add_housekeeping
+from hythe.cli.hub_lists import add_hub_lists
 from hythe.cli.plan_limits import PLAN_LIMITS, UNLIMITED
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags, load_settings
 
 if TYPE_CHECKING:
+    from hythe.builds.service import BuildsServices
     from hythe.hub.service import HubServices
     from hythe.registry.service import RegistryServices
+    from hythe.server.hub import Services
     from hythe.settings import Settings
 
 EXAMPLES = """\
@@ -33,6 +36,11 @@ hythe admin reset-second-factors ann
 hythe admin take-down mallory/miner --reason "mines coins"
 hythe admin block-digest sha256:4f53..
 hythe admin set-role ann curator
+hythe admin open ann/app --to root --reason "ticket 7"
+hythe admin users ann
+hythe admin audit --namespace ann --since 2026-11-01 --json
+hythe admin queue
+hythe admin drain-worker builder1:/var/lib/hythe-worker
 hythe admin storage
 hythe admin rotate-keys
 hythe admin gc --dry-run
@@ -66,6 +74,8 @@ def _configure(parser: ArgumentParser) -> None:
     add_accounts(verbs, _with_hub)
     add_account_recovery(verbs, _with_hub)
     add_administration(verbs, _with_hub)
+    add_hub_lists(verbs, _with_hub)
+    add_build_queue(verbs, _with_builds)
 
     rotate_keys = verbs.add_parser("rotate-keys", help="replace the keys that sign access tokens and provenance")
     rotate_keys.set_defaults(handler=_rotate_keys)
@@ -160,6 +170,8 @@ def _rotate_keys(arguments: Namespace) -> int:
 
 
 def _upgrade(arguments: Namespace) -> int:
+    import asyncio
+
     from hythe.database.migration import upgrade
     from hythe.database.schema import newest_revision
 
@@ -174,6 +186,17 @@ def _with_hub(arguments: Namespace, work: Callable[["HubServices"], Awaitable[No
 
     With ``new``, the hub does not have to exist yet.
     """
+    _with_services(arguments, lambda services: work(services.hub), new=new)
+
+
+def _with_builds(arguments: Namespace, work: Callable[["BuildsServices"], Awaitable[None]]) -> None:
+    """Do the same with the hub's Trusted Builds."""
+    _with_services(arguments, lambda services: work(services.builds))
+
+
+def _with_services(arguments: Namespace, work: Callable[["Services"], Awaitable[None]], *, new: bool = False) -> None:
+    import asyncio
+
     from hythe.hub.errors import HubError
     from hythe.server.hub import open_hub
 
@@ -183,7 +206,7 @@ def _with_hub(arguments: Namespace, work: Callable[["HubServices"], Awaitable[No
     async def run() -> None:
         # The flags of these verbs lack blob_store, so this may be another blob store.
         async with open_hub(settings, use_blobs=False, pace=True) as services:
-            await work(services.hub)
+            await work(services)
 
     try:
         asyncio.run(run())

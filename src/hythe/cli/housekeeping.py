@@ -1,6 +1,5 @@
 """The verbs ``gc``, ``verify`` and ``adopt-blobs`` of ``hythe admin`` and ``hythe registry``; they need no server."""
 
-import asyncio
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -53,6 +52,8 @@ def add_housekeeping(verbs: Any, open_registry: OpenRegistry, kind: str, default
 
 def _adopt_blobs(settings: "Settings", kind: str) -> int:
     """Record that database and blob store belong together."""
+    import asyncio
+
     from hythe.registry.installation import Kind
     from hythe.server.installation import adopt_blobs
 
@@ -63,10 +64,11 @@ def _adopt_blobs(settings: "Settings", kind: str) -> int:
 
 def _collect_garbage(opened: "AbstractAsyncContextManager[RegistryServices]", *, dry_run: bool) -> int:
     """Delete unreferenced data, or print what would be deleted."""
+    import asyncio
 
     async def collect() -> None:
         async with opened as registry:
-            done = await registry.garbage.collect(dry_run=dry_run)
+            done = await registry.garbage.collect(dry_run=dry_run, by="operator")
         verb = "would free" if dry_run else "freed"
         for manifest in done.manifests:
             print(f"{verb} {manifest.repository}@{manifest.digest}")
@@ -87,6 +89,7 @@ def _collect_garbage(opened: "AbstractAsyncContextManager[RegistryServices]", *,
 
 def _verify(opened: "AbstractAsyncContextManager[RegistryServices]") -> int:
     """Check every blob and manifest, and quarantine and print corrupt ones."""
+    import asyncio
 
     async def check_all() -> tuple[int, int]:
         async with opened as registry:

@@ -9,11 +9,12 @@ from hythe.database import Database, Session
 from hythe.hub.access.access_context import AccessContext
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
-from hythe.hub.accounts.namespaces import canonical_name, short_name
+from hythe.hub.accounts.namespaces import canonical_name, could_be_name, short_name
 from hythe.hub.actor import HubActor
-from hythe.hub.errors import Invalid, NotFound
+from hythe.hub.errors import Invalid, NotFound, Refused
 from hythe.hub.logs import audit
 from hythe.hub.sql import administrator_access as store
+from hythe.hub.sql import users as user_store
 
 LIFETIME = timedelta(hours=1)
 
@@ -35,8 +36,13 @@ class AdministratorAccess:
         self._access = access
         self._clock = clock
 
-    async def open(self, actor: HubActor, repository: str, reason: str = "") -> OpenedRepository:
-        """Give the administrator the role ``read`` for LIFETIME. Raises NotFound, Invalid."""
+    async def open(
+        self, actor: HubActor, repository: str, reason: str = "", *, administrator: str = ""
+    ) -> OpenedRepository:
+        """Give the administrator the role ``read`` for LIFETIME.
+
+        The operator, who has no account, gives it to the account ``administrator``. Raises NotFound, Invalid, Refused.
+        """
         await self._access.require_hub(actor, HubAction.OPEN_REPOSITORY)
         reason = " ".join(reason.split())
         if len(reason) > MAX_OPENING_REASON:
@@ -45,8 +51,9 @@ class AdministratorAccess:
         until = self._clock() + LIFETIME
         async with self._database.writing() as session:
             context = await existing(self._access, session, full_name)
-            if actor.user_id is not None:
-                await store.put(session, actor.user_id, context.repository_id or 0, until)
+            reader_id = actor.user_id or await _administrator_id(session, actor, administrator)
+            await store.put(session, reader_id, context.repository_id or 0, until)
+            detail = {"administrator": administrator} if administrator else {}
             await audit.record_repository(
                 session,
                 actor,
@@ -55,6 +62,7 @@ class AdministratorAccess:
                 until=until.isoformat(),
                 reason=reason,
                 at=self._clock(),
+                **detail,
             )
         return OpenedRepository(short_name(full_name), until)
 
@@ -68,6 +76,13 @@ class AdministratorAccess:
                 return
             action, now = HubAction.OPEN_REPOSITORY, self._clock()
             await audit.record_repository(session, actor, action, full_name, at=now, until=now.isoformat())
+
+
+async def _administrator_id(session: Session, actor: HubActor, name: str) -> int:
+    user = await user_store.by_name(session, name) if actor.operating and could_be_name(name) else None
+    if user is None or not user.admin or user.blocked:
+        raise Refused(f"{name!r} is no administrator", "'hythe admin users' shows who is one")
+    return user.id
 
 
 async def existing(access: HubAccess, session: Session, repository: str) -> AccessContext:

@@ -1,0 +1,225 @@
+"""The verbs of ``hythe admin`` for repositories, lists, the audit log, the queue and workers, next to a running hub."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from tests.parts.hub import HytheServer
+
+from hythe.cli.main import main
+
+PASSWORD = "correct horse"
+DIGEST = f"sha256:{64 * 'b'}"
+
+
+class Admin:
+    """Runs verbs of ``hythe admin`` in this process, which saves most of a second of imports."""
+
+    def __init__(self, hub: HytheServer, capsys: pytest.CaptureFixture[str]) -> None:
+        self._flags = [str(each) for each in hub.data_flags()]
+        self._capsys = capsys
+
+    def fail(self, *words: str, code: int = 1) -> str:
+        """Run a verb that must fail, and return the error."""
+        self._capsys.readouterr()
+        assert main(["admin", *words, *self._flags]) == code
+        return self._capsys.readouterr().err
+
+    def __call__(self, *words: str) -> str:
+        """Run a verb and return the output."""
+        self._capsys.readouterr()
+        code = main(["admin", *words, *self._flags])
+        done = self._capsys.readouterr()
+        assert code == 0, done.err
+        return done.out
+
+    def rows(self, *words: str) -> list[list[str]]:
+        """Return the cells of a table, without its headings; cells contain no spaces of their own."""
+        return [line.split() for line in self(*words).splitlines()[1:]]
+
+    def json(self, *words: str) -> Any:
+        """Return what a verb prints with --json."""
+        return json.loads(self(*words, "--json"))
+
+
+@pytest.fixture
+def admin(shared_hub: HytheServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Admin:
+    """The verbs on the shared hub."""
+    for name in [name for name in os.environ if name.startswith("HYTHE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    return Admin(shared_hub, capsys)
+
+
+@pytest.fixture
+def client(shared_hub: HytheServer) -> Iterator[Callable[..., httpx2.Client]]:
+    """Return a function that creates an account, once, and returns its client."""
+    opened: list[httpx2.Client] = []
+
+    def make(name: str, *, administrator: bool = False) -> httpx2.Client:
+        shared_hub.create_user(name, PASSWORD, admin=administrator)
+        opened.append(httpx2.Client(base_url=shared_hub.url, auth=(name, PASSWORD)))
+        return opened[-1]
+
+    yield make
+    for each in opened:
+        each.close()
+
+
+def create(owner: httpx2.Client, namespace: str, name: str, visibility: str = "private") -> str:
+    """Create a repository and return its path in the API."""
+    new = {"namespace": namespace, "name": name, "visibility": visibility}
+    assert owner.post("/api/v1/repositories", json=new).status_code == 201
+    return f"/api/v1/repositories/{namespace}/{name}"
+
+
+def actions(admin: Admin, namespace: str) -> list[str]:
+    """Return what the audit log of a namespace says, newest first."""
+    lines = admin("audit", "--namespace", namespace, "--json").splitlines()
+    return [json.loads(line)["action"] for line in lines]
+
+
+def test_open_a_private_repository(admin: Admin, client: Callable[..., httpx2.Client]) -> None:
+    """For an administrator, who reads it then; the owners learn why and to whom."""
+    owner, root = client("oona"), client("opal", administrator=True)
+    path = create(owner, "oona", "app")
+    assert root.get(path).status_code == 404
+
+    refused = admin.fail("open", "oona/app", "--to", "oona", "--reason", "x")
+    output = admin("open", "oona/app", "--to", "opal", "--reason", "ticket 7")
+
+    assert "'oona' is no administrator" in refused
+    assert output.startswith("opal may read oona/app until ")
+    assert root.get(path).status_code == 200
+    entry = json.loads(admin("audit", "--action", "repository.open", "--target", "oona/app", "--json"))
+    assert (entry["actor"], entry["detail"]["administrator"], entry["detail"]["reason"]) == (
+        "operator",
+        "opal",
+        "ticket 7",
+    )
+
+
+def test_repositories(admin: Admin, client: Callable[..., httpx2.Client]) -> None:
+    """Official, taken down and restored, deleted: each with an entry that its owner sees."""
+    owner = client("olaf")
+    path = create(owner, "olaf", "app", "public")
+
+    admin("official", "olaf/app")
+    official = owner.get(path).json()["official"]
+    admin("official", "olaf/app", "--undo")
+    admin("take-down", "olaf/app", "--reason", "mines coins")
+    taken_down = {row["repository"]: row["reason"] for row in admin.json("taken-down")}
+    admin("restore", "olaf/app")
+    unconfirmed = admin.fail("delete-repository", "olaf/app", "--reason", "it is malware", code=2)
+    admin("delete-repository", "olaf/app", "--reason", "it is malware", "--yes")
+
+    assert official
+    assert "use --yes" in unconfirmed
+    assert taken_down["olaf/app"] == "mines coins"
+    assert "olaf/app" not in {row[0] for row in admin.rows("taken-down")}
+    assert owner.get(path).status_code == 404
+    assert actions(admin, "olaf")[:6] == [
+        "repository.delete",
+        "repository.remove",
+        "repository.restore",
+        "repository.take-down",
+        "repository.set-official",
+        "repository.set-official",
+    ]
+
+
+def test_find_accounts(admin: Admin, client: Callable[..., httpx2.Client]) -> None:
+    """Users by name or address, organizations by name, as a table and as JSON."""
+    owner = client("fiona")
+    client("finn", administrator=True)
+    assert owner.post("/api/v1/organizations", json={"name": "findings"}).status_code == 201
+
+    assert [row[:3] for row in admin.rows("users", "fi")] == [
+        ["finn", "finn@example.com", "administrator"],
+        ["fiona", "fiona@example.com", "user"],
+    ]
+    assert [each["name"] for each in admin.json("users", "fiona@")] == ["fiona"]
+    assert [row[0] for row in admin.rows("organizations", "fi")] == ["findings"]
+    assert len(admin.rows("users", "fi", "--limit", "1")) == 1
+
+
+def test_what_is_blocked(admin: Admin) -> None:
+    """Blocked names and digests are listed until they are unblocked."""
+    admin("block-name", "*spam*", "--reason", "spam")
+    admin("block-digest", DIGEST)
+
+    assert ["*spam*", "operator"] in [row[:2] for row in admin.rows("blocked-names")]
+    assert DIGEST in [each["digest"] for each in admin.json("blocked-digests")]
+    admin("block-name", "*spam*", "--undo")
+    admin("block-digest", DIGEST, "--undo")
+    assert admin.json("blocked-names") == []
+
+
+def test_the_audit_log(admin: Admin, client: Callable[..., httpx2.Client]) -> None:
+    """Filters, a limit, lines of text and JSON lines."""
+    owner = client("audrey")
+    for name in ("one", "two", "three"):
+        create(owner, "audrey", name)
+    since = json.loads(admin("audit", "--target", "audrey/two", "--json"))["at"]
+
+    lines = admin("audit", "--namespace", "audrey", "--action", "repository.create", "--limit", "2").splitlines()
+    later = admin("audit", "--namespace", "audrey", "--since", since, "--json").splitlines()
+
+    assert [line.split()[2:4] for line in lines] == [
+        ["repository.create", "audrey/three"],
+        ["repository.create", "audrey/two"],
+    ]
+    assert "audrey (password" in lines[0]
+    assert [json.loads(line)["target"] for line in later] == ["audrey/three", "audrey/two"]
+    assert admin("audit", "--actor", "audrey", "--until", "2020-01-01") == ""
+    assert "is not a time" in admin.fail("audit", "--since", "yesterday", code=2)
+
+
+def test_garbage_and_storage(admin: Admin) -> None:
+    """A run of ``gc`` is listed with who started it."""
+    admin("gc")
+
+    newest = admin.json("garbage", "--limit", "1")[0]
+
+    assert (newest["started_by"], newest["failure"]) == ("operator", "")
+    assert admin("garbage").splitlines()[0].split() == [
+        "STARTED",
+        "TOOK",
+        "BY",
+        "MANIFESTS",
+        "BLOBS",
+        "FREED",
+        "OUTCOME",
+    ]
+    assert admin.rows("storage")[-1][0] == "total"
+    assert admin.json("storage")["namespaces"] >= 0
+
+
+def test_workers_and_the_queue(start_hub: Callable[..., HytheServer], capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker that has asked for builds is listed, and drains; only one that has stopped is removed."""
+    hub = start_hub(["--worker-token", "token of the workers"])
+    admin = Admin(hub, capsys)
+    claim = {"worker": "builder:/work", "wait": 0, "version": "9", "platform": "linux/riscv64", "concurrency": 3}
+    headers = {"Authorization": "Bearer token of the workers"}
+    assert httpx2.post(f"{hub.url}/api/v1/workers/claim", json=claim, headers=headers).status_code == 204
+
+    (listed,) = [each for each in admin.json("workers") if each["name"] == "builder:/work"]
+    assert (listed["platform"], listed["concurrency"], listed["connected"]) == ("linux/riscv64", 3, True)
+    assert "no more builds" in admin("drain-worker", "builder:/work")
+    assert "connected, draining" in admin("workers")
+    assert "builds again" in admin("drain-worker", str(listed["id"]), "--undo")
+    assert "is connected" in admin.fail("remove-worker", "builder:/work")
+    assert "there is no worker 'other'" in admin.fail("drain-worker", "other")
+    assert admin.json("queue") == []
+    assert "there is no build 7" in admin.fail("cancel-build", "7")
+
+
+def test_mail(admin: Admin) -> None:
+    """E-mail that could not be sent is printed as JSON, too."""
+    assert isinstance(admin.json("mail"), list)
