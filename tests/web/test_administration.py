@@ -47,7 +47,7 @@ def audited(content: Content, boss: str, **filters: str) -> list[tuple[str, str]
 
 def act(client: Raw, path: str, **fields: str) -> httpx2.Response:
     """Submit one of several forms of the pages of administrators, with the token of the session."""
-    return client.post(path, form_token=client.token("/admin/blocked"), **fields)
+    return client.post(path, headers=None, form_token=client.token("/admin/blocked"), **fields)
 
 
 def test_from_a_report_to_a_take_down(open_page: Callable[..., Page], content: Content, boss: str) -> None:

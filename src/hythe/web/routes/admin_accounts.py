@@ -154,7 +154,9 @@ async def block(page: PageRequest) -> Response:
         await page.site.hub.administration.block(page.actor, found.name, form["reason"])
         return account_address(found.name)
 
-    return await _action_page(page, "block", found, work, Flash.USER_BLOCKED, max_reason=MAX_BLOCK_REASON)
+    return await _action_page(
+        page, "admin-account-block.html", found, work, Flash.USER_BLOCKED, max_reason=MAX_BLOCK_REASON
+    )
 
 
 async def unblock(page: PageRequest) -> Response:
@@ -173,7 +175,7 @@ async def reset_second_factors(page: PageRequest) -> Response:
         await page.site.hub.second_factors.reset(page.actor, found.name)
         return account_address(found.name)
 
-    return await _action_page(page, "second-factors", found, work, Flash.SECOND_FACTORS_RESET)
+    return await _action_page(page, "admin-account-second-factors.html", found, work, Flash.SECOND_FACTORS_RESET)
 
 
 async def delete(page: PageRequest) -> Response:
@@ -185,18 +187,20 @@ async def delete(page: PageRequest) -> Response:
         await page.site.hub.administration.delete(page.actor, found.name, form["confirm"].strip())
         return ACCOUNTS
 
-    return await _action_page(page, "delete", found, work, Flash.USER_DELETED, contents=described(contents))
+    return await _action_page(
+        page, "admin-account-delete.html", found, work, Flash.USER_DELETED, contents=described(contents)
+    )
 
 
 async def _action_page(
     page: PageRequest,
-    action: str,
+    template: str,
     found: Account,
     work: Callable[[Form], Awaitable[str]],
     flash: Flash,
     **values: Any,
 ) -> Response:
-    template, address = f"admin-account-{action}.html", account_address(found.name)
+    address = account_address(found.name)
     return await action_page(page, template, ACCOUNTS, work, flash, account=found, address=address, **values)
 
 

@@ -112,7 +112,9 @@ async def take_down(page: PageRequest) -> Response:
         await takedowns.take_down(page.actor, found.repository, reason)
         return administered_address(found.repository)
 
-    return await _action_page(page, "take-down", found, work, Flash.TAKEN_DOWN, max_reason=MAX_REASON)
+    return await _action_page(
+        page, "admin-repository-take-down.html", found, work, Flash.TAKEN_DOWN, max_reason=MAX_REASON
+    )
 
 
 async def restore(page: PageRequest) -> Response:
@@ -135,7 +137,7 @@ async def hand_over(page: PageRequest) -> Response:
         done = await page.site.hub.hub_administration.takedowns.hand_over(page.actor, found.repository, new)
         return administered_address(done.repository)
 
-    return await _action_page(page, "hand-over", found, work, Flash.HANDED_OVER)
+    return await _action_page(page, "admin-repository-hand-over.html", found, work, Flash.HANDED_OVER)
 
 
 async def set_official(page: PageRequest) -> Response:
@@ -158,18 +160,20 @@ async def delete(page: PageRequest) -> Response:
         await takedowns.delete(page.actor, found.repository, reason)
         return REPOSITORIES
 
-    return await _action_page(page, "delete", found, work, Flash.REPOSITORY_DELETED, max_reason=MAX_REASON)
+    return await _action_page(
+        page, "admin-repository-delete.html", found, work, Flash.REPOSITORY_DELETED, max_reason=MAX_REASON
+    )
 
 
 async def _action_page(
     page: PageRequest,
-    action: str,
+    template: str,
     found: AdministeredRepository,
     work: Callable[[Form], Awaitable[str]],
     flash: Flash,
     **values: Any,
 ) -> Response:
-    template, address = f"admin-repository-{action}.html", administered_address(found.repository)
+    address = administered_address(found.repository)
     return await action_page(page, template, REPOSITORIES, work, flash, repository=found, address=address, **values)
 
 
