@@ -21,7 +21,7 @@ from hythe.hub.access.refusals import (
     with_small_letter,
     write_refusal,
 )
-from hythe.hub.access.rules import NOTHING, allowed, allows, hub_role, may_list, present_actor
+from hythe.hub.access.rules import NOTHING, allowed, allows, has_hub_role, hub_role, may_list, present_actor
 from hythe.hub.access.table import OF_ROBOTS, TABLE
 from hythe.hub.accounts.namespaces import NamespaceKind, canonical_name, short_name
 from hythe.hub.accounts.user import Visibility
@@ -30,6 +30,7 @@ from hythe.hub.errors import AccountBlocked, NotFound, Refused, SignInNeeded, To
 from hythe.hub.roles import Everyone, HubRole, OrganizationRole
 from hythe.hub.sign_in.credentials import CredentialService
 from hythe.hub.sql import access_context as store
+from hythe.hub.sql import repository_lists
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.reference import is_name
@@ -183,7 +184,7 @@ class HubAccess:
         reader = self.reader(hub_user)
         async with self._database.reading() as session:
             if reader.user_id is not None:
-                names += await store.shared_names(session, reader.user_id, after, limit)
+                names += await repository_lists.shared_names(session, reader.user_id, after, limit)
             return Listing(await store.audiences(session, reader), names)
 
     def challenge(self, repository: str | None, actions: Collection[Action], error: str = "") -> Challenge | None:
@@ -303,10 +304,7 @@ class HubAccess:
         if context.taken_down is not None:
             raise Refused(taken_down_refusal(repository, context))
         if allows(context, action):
-            raise Refused(
-                f"this token may not do this: {with_small_letter(TABLE[action].meaning)}",
-                f"use a token with the right {TABLE[action].right.value!r}",
-            )
+            raise _right_missing(action)
         raise Refused(refusal(context, repository, action))
 
     def _lacks_confirmation(self, actor: HubActor, context: AccessContext) -> bool:
@@ -335,7 +333,7 @@ class HubAccess:
         """Return the id of the actor's account if the credential allows the action. Raises SignInNeeded, Refused."""
         user_id = self.require_signed_in(actor)
         if TABLE[action].right not in actor.rights:
-            raise Refused("this token may not manage the account", "sign in with your password")
+            raise _right_missing(action)
         return user_id
 
     async def admit(self, actor: HubActor, action: HubAction) -> None:
@@ -363,8 +361,7 @@ class HubAccess:
             return True
         if actor.user_id is None or actor.robot or TABLE[action].right not in actor.rights or actor.granted is not None:
             return False
-        context = await self.context(actor, "", session)
-        return context.admin or (role is HubRole.CURATOR and context.curator)
+        return has_hub_role(await self.context(actor, "", session), role)
 
     async def require_hub(self, actor: HubActor, action: HubAction, session: Session | None = None) -> None:
         """Check that the actor may do this on the hub. Raises SignInNeeded, Refused."""
@@ -373,6 +370,14 @@ class HubAccess:
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
         raise Refused(f"only {hub_role(action).value}s may do this")
+
+
+def _right_missing(action: HubAction) -> Refused:
+    """Return the error for a token without the right that an action needs."""
+    return Refused(
+        f"this token may not do this: {with_small_letter(TABLE[action].meaning)}",
+        f"use a token with the right {TABLE[action].right.value!r}",
+    )
 
 
 def _require_robots_own(actor: HubActor, action: HubAction) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from hythe.hub.access.actions import HubAction
-from hythe.hub.access.table import TABLE, Needed
+from hythe.hub.access.route_rules import RouteRule
+from hythe.hub.access.table import TABLE, ActionRule, Needed
 from hythe.hub.roles import Everyone, HubRole, OrganizationRole, RepositoryRole
 
 _SECTIONS: tuple[tuple[str, type[Needed]], ...] = (
@@ -20,7 +21,14 @@ def tables() -> str:
     for title, kind in _SECTIONS:
         rows = [action for action in TABLE if isinstance(TABLE[action].needs, kind)]
         parts.append(f"## {title}\n\n{_table(rows)}")
+    parts.append(f"## Other clients\n\n{_other_clients()}")
     return "\n".join(parts)
+
+
+def _other_clients() -> str:
+    lines = ["| routes | who may use them |", "|---|---|"]
+    lines += [f"| {rule.routes} | {rule.who} |" for rule in RouteRule]
+    return "\n".join([*lines, ""])
 
 
 def _table(actions: Iterable[HubAction]) -> str:
@@ -28,8 +36,12 @@ def _table(actions: Iterable[HubAction]) -> str:
     for action in actions:
         rule = TABLE[action]
         marked = f"`{action.value}`{' *' if rule.changes else ''}"
-        lines.append(f"| {rule.meaning} | {marked} | {_word(rule.needs)} | `{rule.right.value}` |")
+        lines.append(f"| {rule.meaning} | {marked} | {_needed(rule)} | `{rule.right.value}` |")
     return "\n".join([*lines, "", "\\* leaves an entry in the audit log.", ""])
+
+
+def _needed(rule: ActionRule) -> str:
+    return _word(rule.needs) + (f", or {rule.also.value}" if rule.also else "")
 
 
 def _word(needed: Needed) -> str:

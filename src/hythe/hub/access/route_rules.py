@@ -4,9 +4,19 @@ from enum import Enum
 
 
 class RouteRule(Enum):
-    """Who may use a route; the value says it in ``docs/roles.md``."""
+    """Who may use a route: ``who`` may, and ``routes`` says which ones these are."""
 
-    PUBLIC = "anyone, even if the hub shows nothing without signing in"
-    WORKER_TOKEN = "build workers, by the worker token"  # noqa: S105 (a description)
-    SIGNATURE = "forges, by the signature of the webhook"
-    SECRET_ADDRESS = "anyone who knows the secret in the address"  # noqa: S105 (a description)
+    PUBLIC = (
+        "anyone, even if the hub shows nothing without signing in",
+        "the token server, public keys, the hashes of the tag log, the description of the API, static files",
+    )
+    WORKER_TOKEN = ("build workers, by the worker token; for a build, by its key, too", "the worker protocol")
+    SIGNATURE = ("forges, by the signature of the webhook", "webhooks of forges")
+    SECRET_ADDRESS = (
+        "anyone who knows the secret in the address",
+        "trigger URLs of builds, callback URLs of webhooks",
+    )
+
+    def __init__(self, who: str, routes: str) -> None:
+        self.who = who
+        self.routes = routes

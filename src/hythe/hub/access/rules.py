@@ -32,7 +32,10 @@ def role_of(context: AccessContext) -> RepositoryRole | None:
 
 def allows(context: AccessContext, action: HubAction) -> bool:
     """Return whether the table of actions allows this to the account, whatever its credential."""
-    match TABLE[action].needs:
+    rule = TABLE[action]
+    if rule.also is not None and has_hub_role(context, rule.also):
+        return True
+    match rule.needs:
         case RepositoryRole() as needed:
             role = role_of(context)
             return role is not None and role >= needed
@@ -40,13 +43,16 @@ def allows(context: AccessContext, action: HubAction) -> bool:
             if action is HubAction.CREATE_REPOSITORY:
                 return context.may_create
             return context.namespace_role is not None and context.namespace_role >= needed
-        case HubRole.CURATOR:
-            return context.curator or context.admin
-        case HubRole.ADMINISTRATOR:
-            return context.admin
+        case HubRole() as needed:
+            return has_hub_role(context, needed)
         case Everyone.ACCOUNT:
             return context.user_id is not None
     return True
+
+
+def has_hub_role(context: AccessContext, role: HubRole) -> bool:
+    """Return whether the account has a role on the hub; administrators have every one."""
+    return context.admin or (role is HubRole.CURATOR and context.curator)
 
 
 def hub_role(action: HubAction) -> HubRole:

@@ -18,13 +18,15 @@ Needed: TypeAlias = RepositoryRole | OrganizationRole | HubRole | Everyone
 class ActionRule(msgspec.Struct, frozen=True):
     """What an action needs: a role, and a right of the credential if that has only some.
 
-    ``changes``: the action changes something, and so leaves an entry in the audit log.
+    ``changes``: the action changes something, and so leaves an entry in the audit log. ``also``: accounts with this
+    role on the hub may do it everywhere.
     """
 
     needs: Needed
     right: Right
     changes: bool
     meaning: str
+    also: HubRole | None = None
 
 
 _READS, _CHANGES = False, True
@@ -109,7 +111,7 @@ TABLE: dict[HubAction, ActionRule] = {
     ),
     HubAction.VIEW_ORGANIZATION: ActionRule(Everyone.ANYONE, Right.READ, _READS, "See that an organization exists"),
     HubAction.VIEW_ORGANIZATION_SETTINGS: ActionRule(
-        OrganizationRole.MEMBER, Right.READ, _READS, "See the settings of an organization"
+        OrganizationRole.MEMBER, Right.READ, _READS, "See the settings of an organization", HubRole.ADMINISTRATOR
     ),
     HubAction.CHANGE_ORGANIZATION: ActionRule(
         OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Change the settings of an organization"
@@ -222,7 +224,7 @@ TABLE: dict[HubAction, ActionRule] = {
     ),
     HubAction.VIEW_AUDIT_LOG: ActionRule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See the audit log of the hub"),
     HubAction.VIEW_NAMESPACE_AUDIT_LOG: ActionRule(
-        OrganizationRole.OWNER, Right.ACCOUNT, _READS, "See the audit log of a namespace"
+        OrganizationRole.OWNER, Right.ACCOUNT, _READS, "See the audit log of a namespace", HubRole.ADMINISTRATOR
     ),
     HubAction.SET_PLAN: ActionRule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Change an account's plan"),
     HubAction.SET_EMAIL: ActionRule(

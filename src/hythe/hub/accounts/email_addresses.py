@@ -85,7 +85,7 @@ class EmailAddresses:
 
     async def state(self, actor: HubActor) -> EmailState:
         """Return the actor's address. Raises SignInNeeded, Refused."""
-        user_id = self._access.require_account(actor, HubAction.CHANGE_ACCOUNT)
+        user_id = self._access.require_account(actor, HubAction.VIEW_EMAIL)
         async with self._database.reading() as session:
             user = await active_user(session, user_id)
             return EmailState(user.email, user.email_confirmed, await self._links.pending(session, user_id))
@@ -95,7 +95,7 @@ class EmailAddresses:
 
         Raises SignInNeeded, TooManyAttempts; Refused if no address waits for confirmation.
         """
-        user_id = self._access.require_account(actor, HubAction.CHANGE_ACCOUNT)
+        user_id = self._access.require_account(actor, HubAction.REQUEST_CONFIRMATION)
         async with self._database.writing() as session:
             user = await active_user(session, user_id)
             pending = await self._links.pending(session, user_id)
@@ -110,7 +110,7 @@ class EmailAddresses:
 
         Raises SignInNeeded, Refused, Invalid, Taken, TooManyAttempts.
         """
-        user_id = self._access.require_account(actor, HubAction.CHANGE_ACCOUNT)
+        user_id = self._access.require_account(actor, HubAction.REQUEST_EMAIL_CHANGE)
         change.check()
         await self._credentials.require_password(actor, change.current)
         email = change.email.lower()

@@ -198,8 +198,9 @@ class UserService:
 
     async def me(self, actor: HubActor) -> User:
         """Return the actor's account, with its e-mail address if they may manage it. Raises SignInNeeded, Refused."""
+        user_id = self._access.require_account(actor, HubAction.VIEW_ACCOUNT)
         async with self._database.reading() as session:
-            user = await store.by_id(session, self._access.require_signed_in(actor))
+            user = await store.by_id(session, user_id)
         if user is None:
             raise NotFound("this account was deleted")
         return user if Right.ACCOUNT in actor.rights else msgspec.structs.replace(user, email="")

@@ -9,7 +9,7 @@ from hythe.builds.sql.builds import BuildFilter
 from hythe.builds.status import BuildStatus
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.access.actions import HubAction
-from hythe.hub.errors import HubError, NotFound
+from hythe.hub.errors import HubError, NotFound, SignInNeeded
 from hythe.hub.repositories.repository import Repository
 from hythe.web.flashes import Flash
 from hythe.web.routes.page_request import PageRequest
@@ -24,7 +24,7 @@ MAX_LOG_SIZE = 256 * 1024
 async def builds(page: PageRequest) -> Response:
     """List the builds, or start one manually."""
     repository = await repository_of(page)
-    problem = ""
+    problem = None
     if page.request.method == "POST":
         form = await page.form()
         name = form["source"].strip()
@@ -34,14 +34,14 @@ async def builds(page: PageRequest) -> Response:
             started = await page.site.builds.builds.start(page.actor, repository.full_name, ref)
             path = f"/{started[0].number}" if len(started) == 1 else ""
             return page.redirect(f"{repository_address(repository)}/-/builds{path}", Flash.BUILD_QUEUED)
-        except NotFound:
+        except (NotFound, SignInNeeded):
             raise
         except HubError as error:
-            problem = str(error)
+            problem = error
     return await _list_page(page, repository, problem)
 
 
-async def _list_page(page: PageRequest, repository: Repository, problem: str) -> Response:
+async def _list_page(page: PageRequest, repository: Repository, problem: HubError | None) -> Response:
     before = page.request.query_params.get("before", "0")
     number = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else 0
     filters = _filters(page)
@@ -49,7 +49,7 @@ async def _list_page(page: PageRequest, repository: Repository, problem: str) ->
     address = f"{repository_address(repository)}/-/builds"
     return page.render(
         "builds.html",
-        422 if problem else 200,
+        problem.status if problem else 200,
         repository=repository,
         builds=await page.site.builds.builds.find(page.actor, wanted),
         page_size=PAGE_SIZE,
@@ -58,7 +58,7 @@ async def _list_page(page: PageRequest, repository: Repository, problem: str) ->
         filter_query=urlencode(filters),
         has_configuration=await page.site.builds.configurations.exists(page.actor, repository.full_name),
         may_manage=await may_manage(page, repository),
-        problem=problem,
+        problem=str(problem or ""),
         tabs=await repository_tabs(page, repository, address),
     )
 

@@ -22,9 +22,9 @@ async def import_build(page: PageRequest) -> Response:
     try:
         return await create_configuration(page, form, _new_configuration(form))
     except (Invalid, Taken) as error:
-        return await _render(page, form.with_errors(error.fields))
+        return await _render(page, form.with_errors(error.fields), error.status)
     except (InvalidBuildConfiguration, BuildConflict, Refused) as error:
-        return await _render(page, form.with_errors({"": str(error)}))
+        return await _render(page, form.with_errors({"": str(error)}), error.status)
 
 
 def _new_configuration(form: Form) -> NewBuildConfiguration:
@@ -39,13 +39,13 @@ def _new_configuration(form: Form) -> NewBuildConfiguration:
     return from_docker_hub(settings, linked_account_id=row_id(form["linked_account"]))
 
 
-async def _render(page: PageRequest, form: Form) -> Response:
+async def _render(page: PageRequest, form: Form, status: int = 422) -> Response:
     accounts = await page.site.forges.linked_accounts.list_own(page.actor)
     options = [(str(each.id), each.login, each.url) for each in accounts]
     choices = [("", "None", "For public code. You add the webhook yourself."), *options]
     return page.render(
         "new-build-docker-hub.html",
-        422 if form.errors else 200,
+        status if form.errors else 200,
         form=form,
         accounts=choices,
         namespaces=await creatable_namespaces(page, form["namespace"]),

@@ -69,9 +69,9 @@ async def choose_rules(page: PageRequest) -> Response:
             page, form, NewBuildConfiguration(source=chosen.source, rules=rules, credentials=form["credentials"])
         )
     except (Invalid, Taken) as error:
-        return await _rules_page(page, chosen, form.with_errors(error.fields))
+        return await _rules_page(page, chosen, form.with_errors(error.fields), status=error.status)
     except (InvalidBuildConfiguration, BuildConflict, Refused) as error:
-        return await _rules_page(page, chosen, form.with_errors({"": str(error)}))
+        return await _rules_page(page, chosen, form.with_errors({"": str(error)}), status=error.status)
 
 
 async def _accounts(page: PageRequest) -> object:
@@ -130,11 +130,18 @@ def rules_of(form: Form) -> tuple[Rule, ...]:
 
 
 async def _rules_page(
-    page: PageRequest, chosen: Chosen, form: Form, lines: list[RulePreview] | None = None
+    page: PageRequest, chosen: Chosen, form: Form, lines: list[RulePreview] | None = None, status: int = 422
 ) -> Response:
-    status = 422 if form.errors else 200
+    """Show the rules; ``status`` is that of a form with errors."""
     namespaces = await creatable_namespaces(page, form["namespace"])
-    return page.render("new-build-rules.html", status, chosen=chosen, form=form, lines=lines, namespaces=namespaces)
+    return page.render(
+        "new-build-rules.html",
+        status if form.errors else 200,
+        chosen=chosen,
+        form=form,
+        lines=lines,
+        namespaces=namespaces,
+    )
 
 
 async def create_configuration(page: PageRequest, form: Form, configuration: NewBuildConfiguration) -> Response:

@@ -36,15 +36,15 @@ async def teams(page: PageRequest) -> Response:
     except (Invalid, Taken) as error:
         return await _teams_page(page, form.with_errors(error.fields))
     except Refused as error:
-        return await _teams_page(page, form.with_errors({"": str(error)}))
+        return await _teams_page(page, form.with_errors({"": str(error)}), error.status)
     return page.redirect(_address(page, made.name), Flash.TEAM_CREATED)
 
 
-async def _teams_page(page: PageRequest, form: Form) -> Response:
+async def _teams_page(page: PageRequest, form: Form, status: int = 422) -> Response:
     name = organization_name(page)
     return page.render(
         "teams.html",
-        422 if form.errors else 200,
+        status if form.errors else 200,
         namespace=name,
         form=form,
         listing=await page.site.hub.teams.list(page.actor, name, paging_of(page)),
@@ -69,14 +69,14 @@ async def team(page: PageRequest) -> Response:
     return page.redirect(_address(page, changed.name), Flash.TEAM_SAVED)
 
 
-async def _team_page(page: PageRequest, form: Form | None = None) -> Response:
-    """Show a team. ``form``: one of its forms with errors, whose values are shown again."""
+async def _team_page(page: PageRequest, form: Form | None = None, status: int = 422) -> Response:
+    """Show a team. ``form``: one of its forms with errors, whose values are shown again with this status."""
     hub, organization, name = page.site.hub, organization_name(page), page.request.path_params["team"]
     found = await hub.teams.get(page.actor, organization, name)
     shown = form or prefilled(name=found.name, description=found.description)
     return page.render(
         "team.html",
-        422 if form else 200,
+        status if form else 200,
         namespace=organization,
         team=found,
         address=_address(page, found.name),
@@ -136,7 +136,7 @@ async def grant(page: PageRequest) -> Response:
         new = parse_form(form, NewGrant, "repositories", "role")
         await page.site.hub.teams.grant(page.actor, organization_name(page), name, new)
     except (NotFound, Refused) as error:
-        return await _team_page(page, await _with_error(page, form, "repositories", error))
+        return await _team_page(page, await _with_error(page, form, "repositories", error), error.status)
     except Invalid as error:
         return await _team_page(page, (await _form_again(page, form)).with_errors(error.fields))
     return page.redirect(_address(page, name), Flash.TEAM_SAVED)
