@@ -18,7 +18,7 @@ from hythe.hub.sql.all_repositories import AdministeredRepository
 from hythe.hub.sql.takedowns import TakenDown
 
 
-class RepositoriesQuery(PageQuery, frozen=True):
+class AllRepositoriesQuery(PageQuery, frozen=True):
     """The beginning of the names (NAMESPACE/NAME), and the requested page."""
 
     q: Annotated[str, Meta(max_length=MAX_BEGINNING)] = ""
@@ -36,7 +36,7 @@ class OfficialFlag(msgspec.Struct, frozen=True):
     official: bool
 
 
-async def _find(hub: HubServices, call: ApiRequest[Nothing, RepositoriesQuery]) -> PageReply[AdministeredRepository]:
+async def _find(hub: HubServices, call: ApiRequest[Nothing, AllRepositoriesQuery]) -> PageReply[AdministeredRepository]:
     page = await hub.hub_administration.repositories.find(call.actor, call.query.q, call.query.paging())
     return page_reply(page, page.items)
 
@@ -88,7 +88,7 @@ ENDPOINTS = (
         "/api/v1/admin/repositories",
         "Find any repository by the beginning of its name (administrators only)",
         _find,
-        query=RepositoriesQuery,
+        query=AllRepositoriesQuery,
         reply=PageReply[AdministeredRepository],
         action=HubAction.VIEW_ALL_REPOSITORIES,
     ),
