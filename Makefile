@@ -3,8 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PYTHON
 
-# One more than cores: many tests wait for a daemon.
-WORKERS ?= $(shell n=$$(nproc); echo $$((n > 3 ? 4 : n + 1)))
+# Two more than cores: half of the time, tests wait for a daemon.
+WORKERS ?= $(shell n=$$(nproc); echo $$((n > 2 ? 4 : n + 2)))
 TESTS ?= tests
 ARGS ?=
 CHECKED := src tests bench

@@ -41,7 +41,7 @@ pytest_plugins = [
     "tests.parts.ssh_server",
 ]
 
-SLOW_FOLDERS = ("builds", "web", "clients", "faults")
+SLOW_FOLDERS = ("builds", "web", "clients", "faults", "security")
 """Folders with long files: pytest-xdist starts them first, so that no worker runs one alone at the end."""
 
 MARKS = {
