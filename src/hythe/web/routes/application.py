@@ -1,6 +1,7 @@
 """The pages as one application. It is mounted last: it handles every address that nothing else does."""
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Mount
 
 from hythe.builds.forge_integration.service import ForgeServices
@@ -358,4 +359,4 @@ def routes(
     site = Site(hub, trusted_builds, notifications, forges, assets, Templates(assets, now))
     pages = [page.route(site) for page in PAGES]
     application = Starlette(routes=[static_route(assets), *pages], exception_handlers=handlers(site))
-    return [Mount("/", SecurityHeaders(application))]
+    return [Mount("/", application, middleware=[Middleware(SecurityHeaders)])]

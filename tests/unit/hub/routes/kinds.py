@@ -55,8 +55,8 @@ class Kind(NamedTuple):
             return False
         if own and isinstance(rule.needs, RepositoryRole | OrganizationRole):
             return True
-        if action is HubAction.VIEW_NAMESPACE_AUDIT_LOG and self.hub is HubRole.ADMINISTRATOR:
-            return True  # as a part of the log of the hub
+        if rule.also is not None and self.hub in (rule.also, HubRole.ADMINISTRATOR):
+            return True
         match rule.needs:
             case RepositoryRole() as needed:
                 return self.repository is not None and self.repository >= needed

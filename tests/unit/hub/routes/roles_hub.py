@@ -51,6 +51,7 @@ def make_roles_hub(server: HytheServer) -> RolesHub:
     }
     browsers = {name: _browser(server, kind.account) for name, kind in KINDS.items() if kind.browses}
     call("curator", "POST", "/users/bob/block", reason="spam")
+    browsers["blocked owner"].get("/sign-in")  # for another CSRF token: the session has ended
     for client in clients.values():
         client.close()
     made = RolesHub(server, secrets, browsers)
