@@ -1,8 +1,8 @@
 """The part of Docker Hub's HTTP API that tools still use: login, organizations, repositories, tags, search,
 below ``/v2/``.
 
-``user``, ``users``, ``auth``, ``repositories`` and ``search`` cannot be namespaces, so no path of the registry is
-hidden.
+``user``, ``users``, ``orgs``, ``auth``, ``repositories`` and ``search`` cannot be namespaces, so no path of the
+registry is hidden.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.errors import SecondFactorNeeded
-from hythe.hub.organizations.organization import Membership
+from hythe.hub.organizations.organization import Member
 from hythe.hub.page import Page
 from hythe.hub.repositories.repository import Repository
 from hythe.hub.repositories.tag import Tag, TagImage
@@ -31,7 +31,7 @@ from hythe.hub.service import HubServices
 T = TypeVar("T")
 V = TypeVar("V")
 
-PREFIXES = ("/v2/user/orgs", "/v2/users/", "/v2/auth/", "/v2/repositories/", "/v2/search/")
+PREFIXES = ("/v2/user/orgs", "/v2/users/", "/v2/orgs/", "/v2/auth/", "/v2/repositories/", "/v2/search/")
 """The hub handles paths with these prefixes, not the registry."""
 
 
@@ -142,6 +142,19 @@ class HubOrganization(msgspec.Struct, frozen=True):
     profile_url: str = ""
 
 
+class HubMember(msgspec.Struct, frozen=True):
+    """A member of an organization in the form of Docker Hub's API. E-mail addresses are not shown."""
+
+    id: str
+    username: str
+    full_name: str
+    role: str
+    date_joined: datetime
+    email: str = ""
+    type: str = "User"
+    is_guest: bool = False
+
+
 class HubFound(msgspec.Struct, frozen=True):
     """A search result."""
 
@@ -168,7 +181,17 @@ async def _log_in_by_code(hub: HubServices, call: ApiRequest[SecondFactorLogin, 
 
 async def _organizations(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubOrganization]:
     page = await hub.organizations.of_actor(call.actor, call.query.paging())
-    return _envelope(call, page, _organization)
+    return _envelope(call, page, lambda found: _organization(found.organization, found.joined_at))
+
+
+async def _get_organization(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> HubOrganization:
+    found = await hub.organizations.get(call.actor, call.path["organization"])
+    return _organization(found.name, found.created_at)
+
+
+async def _members(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubMember]:
+    page = await hub.members.list(call.actor, call.path["organization"], call.query.paging())
+    return _envelope(call, page, _member)
 
 
 async def _repositories(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubRepository]:
@@ -228,9 +251,12 @@ def _repository(found: Repository) -> HubRepository:
     )
 
 
-def _organization(found: Membership) -> HubOrganization:
-    name = found.organization
-    return HubOrganization(name, name, name, found.joined_at)
+def _organization(name: str, since: datetime) -> HubOrganization:
+    return HubOrganization(name, name, name, since)
+
+
+def _member(found: Member) -> HubMember:
+    return HubMember(found.name, found.name, found.name, found.role.value.capitalize(), found.joined_at)
 
 
 def _tag(tag: Tag) -> HubTag:
@@ -313,6 +339,23 @@ ENDPOINTS = _both(
             query=HubQuery,
             reply=DockerHubPage[HubOrganization],
             action=HubAction.VIEW_OWN_ORGANIZATIONS,
+        ),
+        Endpoint(
+            "GET",
+            "/v2/orgs/{organization}",
+            "Get an organization",
+            _get_organization,
+            reply=HubOrganization,
+            action=HubAction.VIEW_ORGANIZATION,
+        ),
+        Endpoint(
+            "GET",
+            "/v2/orgs/{organization}/members",
+            "List the members of an organization",
+            _members,
+            query=HubQuery,
+            reply=DockerHubPage[HubMember],
+            action=HubAction.VIEW_MEMBERS,
         ),
         Endpoint(
             "GET",

@@ -3,6 +3,7 @@
 import httpx2
 from tests.parts.hub import HytheServer
 from tests.unit.hub.routes.people import PASSWORD, People
+from tests.unit.hub.routes.roles_hub import EMPTY_INDEX
 
 
 def test_log_in(server: HytheServer, as_: People) -> None:
@@ -61,6 +62,50 @@ def test_organizations(as_: People) -> None:
     assert (own["results"][0]["orgname"], own["results"][0]["type"]) == ("bens", "Organization")
     assert as_("ann").get("/v2/user/orgs").json()["results"] == []
     assert as_("").get("/v2/user/orgs").status_code == 401
+
+
+def test_an_organization_and_its_members(as_: People) -> None:
+    """Anyone sees the organization, members the members, with their roles in Docker Hub's words."""
+    assert as_("ben").post("/api/v1/organizations", json={"name": "hub-team"}).status_code == 201
+    assert as_("ben").post("/api/v1/organizations/hub-team/invitations", json={"username": "ann"}).status_code == 201
+
+    shown = as_("").get("/v2/orgs/hub-team/").json()
+    page = as_("ben").get("/v2/orgs/hub-team/members", params={"page_size": 100}).json()
+
+    assert (shown["orgname"], shown["type"]) == ("hub-team", "Organization")
+    assert page["count"] == 1
+    (member,) = page["results"]
+    assert (member["username"], member["role"], member["type"]) == ("ben", "Owner", "User")
+    assert as_("ann").get("/v2/orgs/hub-team/members").status_code in (403, 404)
+    missing = as_("ben").get("/v2/orgs/none-such")
+    assert missing.status_code == 404
+    assert missing.json().keys() >= {"message", "detail"}
+    assert as_("ben").get("/v2/orgs/hub-team/unknown").json().keys() >= {"message", "detail"}
+
+
+def test_repositories_of_an_organization(server: HytheServer, as_: People) -> None:
+    """What tools do with a token of a login: list repositories and tags, delete a tag and a repository."""
+    assert as_("ben").post("/api/v1/organizations", json={"name": "tooled"}).status_code == 201
+    assert as_("ben").post("/api/v1/repositories", json={"namespace": "tooled", "name": "app", "visibility": "private"})
+    media_type = {"Content-Type": str(EMPTY_INDEX["mediaType"])}
+    pushed = as_("ben").put("/v2/tooled/app/manifests/latest", json=EMPTY_INDEX, headers=media_type)
+    assert pushed.status_code == 201
+    reply = as_("").post("/v2/users/login/", json={"username": "ben", "password": PASSWORD})
+    tool = httpx2.Client(base_url=server.url, headers={"Authorization": f"JWT {reply.json()['token']}"})
+
+    listed = tool.get("/v2/repositories/tooled/", params={"page_size": 100}).json()
+    tags = tool.get("/v2/repositories/tooled/app/tags/", params={"page_size": 100}).json()
+
+    assert [(each["namespace"], each["name"], each["is_private"]) for each in listed["results"]] == [
+        ("tooled", "app", True)
+    ]
+    assert [tag["name"] for tag in tags["results"]] == ["latest"]
+    assert as_("").get("/v2/repositories/tooled/app/tags/").status_code == 404
+    assert as_("ann").delete("/v2/repositories/tooled/app/tags/latest/").status_code == 404
+    assert tool.delete("/v2/repositories/tooled/app/tags/latest/").status_code == 204
+    assert tool.get("/v2/repositories/tooled/app/tags/").json()["results"] == []
+    assert tool.delete("/v2/repositories/tooled/app/").status_code == 202
+    assert tool.get("/v2/repositories/tooled/").json()["results"] == []
 
 
 def test_search(as_: People) -> None:
