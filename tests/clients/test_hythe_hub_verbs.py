@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import httpx2
 import pytest
 from tests.parts.hub import HUB, HytheServer, server_factory
 from tests.parts.hythe_shell import HytheShell
+from tests.parts.process import ROOT
 
 PASSWORD = "correct horse battery"
 PEOPLE = ("ann", "ben", "eve")
@@ -68,34 +70,34 @@ def found(ann: HytheShell, ben: HytheShell) -> Callable[[str], str]:
 
 def test_an_organization_from_invitation_to_deletion(ann: HytheShell, ben: HytheShell) -> None:
     """Create, invite, accept, decline, change roles, leave, delete; every list has --json and -q."""
-    assert ann.ok("org", "create", "acme") == f"Created acme: docker push {ann.host}/acme/IMAGE"
-    assert ann.ok("org", "invite", "acme", "ben", "--role", "owner") == "Invited ben to acme"
-    ann.ok("org", "invite", "acme", "zoe@example.com")
+    assert ann.ok("org", "create", "guild") == f"Created guild: docker push {ann.host}/guild/IMAGE"
+    assert ann.ok("org", "invite", "guild", "ben", "--role", "owner") == "Invited ben to guild"
+    ann.ok("org", "invite", "guild", "zoe@example.com")
 
     (invitation,) = ben.json("org", "invitations")
     (row,) = ben.ok("org", "invitations").splitlines()[1:]
-    assert (invitation["organization"], invitation["role"]) == ("acme", "owner")
-    assert row.split() == [str(invitation["id"]), "acme", "owner", "ann"]
+    assert (invitation["organization"], invitation["role"]) == ("guild", "owner")
+    assert row.split() == [str(invitation["id"]), "guild", "owner", "ann"]
     assert ben.ok("org", "decline", str(invitation["id"])) == f"Declined invitation {invitation['id']}"
-    ann.ok("org", "invite", "acme", "ben", "--role", "owner")
+    ann.ok("org", "invite", "guild", "ben", "--role", "owner")
     (again,) = ben.ok("org", "invitations", "-q").splitlines()
     assert ben.ok("org", "accept", again) == f"Accepted invitation {again}"
 
-    assert {(each["username"], each["role"]) for each in ben.json("org", "members", "acme")} == {
+    assert {(each["username"], each["role"]) for each in ben.json("org", "members", "guild")} == {
         ("ann", "owner"),
         ("ben", "owner"),
     }
-    assert ann.ok("org", "set-role", "acme", "ben", "member") == "ben is member of acme"
-    assert "acme" in ben.ok("org", "list", "-q").splitlines()
-    assert ben.ok("org", "leave", "acme") == "You are no longer a member of acme"
-    assert ann.ok("org", "members", "acme", "--format", "{{.User}}={{.Role}}") == "ann=owner"
-    last = ann.run("org", "leave", "acme")
+    assert ann.ok("org", "set-role", "guild", "ben", "member") == "ben is member of guild"
+    assert "guild" in ben.ok("org", "list", "-q").splitlines()
+    assert ben.ok("org", "leave", "guild") == "You are no longer a member of guild"
+    assert ann.ok("org", "members", "guild", "--format", "{{.User}}={{.Role}}") == "ann=owner"
+    last = ann.run("org", "leave", "guild")
     assert last.code != 0
     assert "owner" in last.err
 
-    assert ann.run("org", "delete", "acme").code == 2
-    assert ann.ok("org", "delete", "acme", "--yes") == "Deleted acme"
-    assert ann.run("org", "view", "acme").code == 3
+    assert ann.run("org", "delete", "guild").code == 2
+    assert ann.ok("org", "delete", "guild", "--yes") == "Deleted guild"
+    assert ann.run("org", "view", "guild").code == 3
 
 
 def test_the_rules_of_an_organization(ann: HytheShell, ben: HytheShell, found: Callable[[str], str]) -> None:
@@ -261,6 +263,26 @@ def test_errors_say_what_to_do(ann: HytheShell, stranger: HytheShell) -> None:
     assert ann.run("repo", "create", "ben/mine").code == 4
 
 
+def test_the_examples_of_the_documentation(ann: HytheShell) -> None:
+    """Each line of the section of docs/client.md on these verbs works, in its order."""
+    page = (ROOT / "docs/client.md").read_text()
+    section = page.partition("## Organizations, teams, repositories and tokens")[2].partition("\n## ")[0]
+    lines = [line for block in re.findall(r"```\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    assert len(lines) > 20
+    for line in lines:
+        (_, *words) = shlex.split(line.partition(" > ")[0], comments=True)
+        if words[:2] == ["api", "repositories/acme/app-web"] and "--include" in words:
+            ann.ok("repo", "create", "acme/app-web")  # the lines above renamed and deleted it
+        if words[:2] in (["token", "rotate"], ["token", "revoke"]):
+            words[2] = next(str(each["id"]) for each in ann.json("token", "list") if each["name"] == "ci")
+        shown = ann.ok(*(word.replace('"0123.."', _etag(shown)) if '"0123.."' in word else word for word in words))
+
+
+def _etag(shown: str) -> str:
+    (etag,) = (line.partition(" ")[2] for line in shown.splitlines() if line.lower().startswith("etag: "))
+    return etag
+
+
 def test_the_hub_in_a_name_or_flag(ann: HytheShell, tmp_path: Path) -> None:
     """HOST/ before a name and --host choose the hub, whatever the default registry is."""
     elsewhere = HytheShell(ann.home, "other.example")
@@ -282,3 +304,20 @@ def test_a_private_registry_is_no_hub(start_private_registry: Callable[..., Hyth
     assert done.code == 5
     assert f"error: {shell.host} is not a hythe hub" in done.err
     assert "hint: name your hub: HOST/NAME, or --host HOST" in done.err
+
+
+def test_owners_read_the_audit_log(ann: HytheShell, ben: HytheShell, found: Callable[[str], str]) -> None:
+    """Of an organization and of their own account, filtered; others are refused."""
+    name = found("audited")
+    ann.ok("team", "create", f"{name}/core")
+
+    first = ann.ok("org", "audit", name).splitlines()[0]
+    assert re.fullmatch(rf"\S+ \S+  team.create  {name}/core  ann \((login|password), 127.0.0.1\)", first)
+    (line,) = ann.ok("org", "audit", name, "--action", "team.create", "--json").splitlines()
+    assert json.loads(line)["target"] == f"{name}/core"
+    assert ann.ok("org", "audit", name, "--actor", "ben").split()[2] == "invitation.accept"
+    assert ann.ok("org", "audit", name, "--since", "2100-01-01") == ""
+    assert len(ann.ok("org", "audit", "ann", "--limit", "1").splitlines()) == 1
+    refused = ben.run("org", "audit", name)
+    assert refused.code != 0
+    assert "owner" in refused.err

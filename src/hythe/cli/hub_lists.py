@@ -1,5 +1,6 @@
 """The verbs of ``hythe admin`` that list accounts, reports, what is blocked, storage, garbage and the audit log."""
 
+import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -185,8 +186,7 @@ async def _taken_down(hub: "HubServices", arguments: Namespace) -> None:
         lambda paging: hub.hub_administration.takedowns.list(HubActor.operator(), paging), arguments.limit
     )
     rows = [
-        as_row(each, Repository=each.repository, TakenDownAt=shown_time(each.at), Reason=each.reason)
-        for each in found
+        as_row(each, Repository=each.repository, TakenDownAt=shown_time(each.at), Reason=each.reason) for each in found
     ]
     columns = (Column("REPOSITORY", "Repository"), Column("TAKEN DOWN", "TakenDownAt"), Column("REASON", "Reason"))
     print_list(rows, columns, arguments)
@@ -284,6 +284,17 @@ async def _garbage(hub: "HubServices", arguments: Namespace) -> None:
     )
 
 
+def print_audit_entry(entry: dict[str, Any], arguments: Namespace) -> None:
+    """Print an entry of the audit log, as the JSON API has it, on one line; with ``--json`` as JSON."""
+    if arguments.json:
+        print(json.dumps(entry, ensure_ascii=False))
+        return
+    detail = ", ".join(f"{name}={value}" for name, value in entry["detail"].items())
+    who = f"{entry['actor']} ({', '.join(filter(None, (entry['credential'], entry['address'])))})"
+    at = datetime.fromisoformat(entry["at"])
+    print(on_one_line(f"{at:%Y-%m-%d %H:%M:%S}  {entry['action']}  {entry['target']}  {who}  {detail}".rstrip()))
+
+
 async def _audit(hub: "HubServices", arguments: Namespace) -> None:
     import msgspec
 
@@ -300,13 +311,7 @@ async def _audit(hub: "HubServices", arguments: Namespace) -> None:
     )
     left = arguments.limit
     async for entry in hub.audit_log.export(HubActor.operator(), filters):
-        if arguments.json:
-            print(msgspec.json.encode(entry).decode())
-        else:
-            detail = ", ".join(f"{name}={value}" for name, value in entry.detail.items())
-            who = f"{entry.actor} ({', '.join(filter(None, (entry.credential, entry.address)))})"
-            line = f"{entry.at:%Y-%m-%d %H:%M:%S}  {entry.action}  {entry.target}  {who}  {detail}"
-            print(on_one_line(line.rstrip()))
+        print_audit_entry(msgspec.to_builtins(entry), arguments)
         left -= 1
         if not left:
             return

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from hythe.cli.command import Command, CommandFailed
+from hythe.cli.hub_lists import LIMIT, parse_limit, parse_time, print_audit_entry
 from hythe.cli.hub_verbs import HubVerbs, path_segment, print_result, require_yes
 from hythe.cli.output import Column, Row, add_list_flags, print_list
 
@@ -46,8 +47,24 @@ def _configure(parser: ArgumentParser) -> None:
         verb = verbs.add(name, summary, _answer, json=True)
         verb.add_argument("id", type=int, metavar="ID", help="id of the invitation")
         verb.set_defaults(answer=name)
+    _add_audit(verbs)
     delete = _verb(verbs, "delete", "delete an organization with all its repositories", _delete)
     delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+
+
+def _add_audit(verbs: HubVerbs) -> None:
+    audit = _verb(verbs, "audit", "print the audit log of an organization, or of your account, newest first", _audit)
+    for flag, meaning in (
+        ("--repository", "only what was done to this repository (NAMESPACE/NAME) and its tags"),
+        ("--actor", "only what this user or robot did"),
+        ("--action", "only this action, such as tag.move (docs/roles.md lists them)"),
+    ):
+        audit.add_argument(flag, default="", metavar=flag.removeprefix("--").upper(), help=meaning)
+    audit.add_argument("--since", type=parse_time, metavar="TIME", help="the earliest, such as 2026-11-30T12:00 (UTC)")
+    audit.add_argument("--until", type=parse_time, metavar="TIME", help="only entries before this time")
+    audit.add_argument(
+        "--limit", type=parse_limit, default=LIMIT, metavar="N", help=f"most that are printed (default: {LIMIT})"
+    )
 
 
 def _verb(verbs: HubVerbs, name: str, summary: str, run: Any, *, listing: bool = False) -> ArgumentParser:
@@ -151,6 +168,21 @@ def _answer(api: "JSONAPI", arguments: Namespace) -> int:
     )
 
 
+def _audit(api: "JSONAPI", arguments: Namespace) -> int:
+    filters = {
+        "namespace": arguments.name,
+        "repository": arguments.repository,
+        "actor": arguments.actor,
+        "action": arguments.action,
+        "since": arguments.since.isoformat() if arguments.since else "",
+        "until": arguments.until.isoformat() if arguments.until else "",
+    }
+    given = {name: value for name, value in filters.items() if value}
+    for entry in api.items("/api/v1/audit", arguments.limit, **given):
+        print_audit_entry(entry, arguments)
+    return 0
+
+
 def _delete(api: "JSONAPI", arguments: Namespace) -> int:
     require_yes(arguments, f"Delete {arguments.name} with all its repositories?")
     done = api.call("DELETE", f"{organization_path(arguments.name)}?confirm={path_segment(arguments.name)}")
@@ -168,5 +200,6 @@ hythe org edit acme --member-role read --require-second-factor yes
 hythe org members hub.example.org/acme
 hythe org invitations
 hythe org accept 7
+hythe org audit acme --action tag.delete --since 2026-11-01
 """,
 )

@@ -106,7 +106,7 @@ class World:
 
     async def configured(self, repository: str = "ann/built") -> str:
         """Configure Trusted Builds of a new repository of Ann's."""
-        await self.hub.repositories.create(self.ann, NewRepository(*repository.split("/")))
+        await self.hub.repositories.create(self.ann, NewRepository("ann", repository.partition("/")[2]))
         source = BuildSource(url="https://git.example.com/team/app", default_branch="main")
         new = NewBuildConfiguration(source=source, rules=(Rule(source="main"),))
         await self.services.builds.configurations.create(self.ann, repository, new)
