@@ -6,12 +6,15 @@ import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
 from hythe.hub.accounts.accounts import RolesChange
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.administration.abuse_reports import Category, NewReport, ReportClosing, ReportState
 from hythe.hub.administration.blocked_digests import NewBlockedDigest
 from hythe.hub.administration.blocked_names import NewBlockedName
+from hythe.hub.administration.takedowns import TakedownReason
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, TooManyAttempts
+from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Paging
 from hythe.hub.repositories.repositories import NewRepository
@@ -126,3 +129,57 @@ def test_an_organization_gets_no_password(services: Services, ann: HubActor, cur
         services.run(services.hub.users.set_password(curator, "acme", PASSWORD))
     with pytest.raises(Refused, match="acme is an organization"):
         services.run(services.hub.hub_administration.accounts.set_roles(curator, "acme", RolesChange(curator=True)))
+
+
+def test_any_repository_is_found(services: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
+    """By the beginning of its name, also a private one, with what it was before it was taken down; page by page."""
+    for name in ("app", "api", "zoo"):
+        services.run(services.hub.repositories.create(ann, NewRepository("ann", name, Visibility.PRIVATE)))
+    services.push(ben, "ben/app")
+    repositories, takedowns = services.hub.hub_administration.repositories, services.hub.hub_administration.takedowns
+    services.run(takedowns.take_down(curator, "ann/api", TakedownReason("malware")))
+
+    found = services.run(repositories.find(curator, " Ann/A", Paging(page_size=1)))
+    (api,) = found.items
+    assert (found.total, api.repository, api.visibility) == (2, "ann/api", Visibility.PRIVATE)
+    assert (api.taken_down_at, api.taken_down_reason) == (services.clock.now, "malware")
+    (app,) = services.run(repositories.find(curator, "ann/a", Paging(page_size=1, cursor=found.next))).items
+    assert (app.repository, app.taken_down_at, app.pushed_at) == ("ann/app", None, None)
+    assert services.run(repositories.get(curator, "ben/app")).pushed_at == services.clock.now
+
+    for refused in (ann, ANONYMOUS):
+        with pytest.raises((Refused, SignInNeeded)):
+            services.run(repositories.find(refused, "", Paging()))
+        with pytest.raises((Refused, SignInNeeded)):
+            services.run(repositories.get(refused, "ben/app"))
+    with pytest.raises(NotFound):
+        services.run(repositories.get(curator, "ben/none"))
+    with pytest.raises(Invalid):
+        services.run(repositories.find(curator, "a\0", Paging()))
+
+
+def test_the_hub_in_numbers(services: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
+    """Users, organizations, what they store, and what waits for an administrator."""
+    services.run(services.hub.organizations.create(ann, NewOrganization("acme")))
+    services.run(services.hub.users.create(ANONYMOUS, NewUser("eve", "eve@example.com", PASSWORD), "192.0.2.7"))
+    services.push(ben, "ben/app")
+    services.push(ann, "ann/app")
+    administration = services.hub.hub_administration
+    services.run(administration.reports.report(ann, "ben/app", REPORT))
+    services.run(administration.takedowns.take_down(curator, "ann/app", TakedownReason("malware")))
+    services.run(services.hub.administration.block(curator, "eve", "  sends\nspam "))
+
+    numbers = services.run(administration.overview.get(curator))
+
+    assert (numbers.users, numbers.organizations, numbers.blocked) == (4, 1, 1)
+    assert (numbers.repositories, numbers.taken_down, numbers.open_reports) == (2, 1, 1)
+    assert numbers.bytes > 0
+    assert numbers.waiting_mail == 1
+    services.clock.forward(days=30)
+    assert services.run(administration.overview.get(curator)).waiting_mail == 0
+    with pytest.raises(Refused):
+        services.run(administration.overview.get(ann))
+    (blocked,) = services.run(services.hub.audit_log.entries(curator, AuditFilter(action="user.block"), Paging())).items
+    assert blocked.detail == {"reason": "sends spam"}
+    with pytest.raises(Invalid, match="at most 500"):
+        services.run(services.hub.administration.block(curator, "ben", "x" * 501))
