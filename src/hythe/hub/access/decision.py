@@ -300,7 +300,7 @@ class HubAccess:
             return
         if not actor.signed_in:
             raise SignInNeeded("sign in first")
-        _require_robots_own(actor, action)
+        _refuse_robot(actor, action)
         if context.taken_down is not None:
             raise Refused(taken_down_refusal(repository, context))
         if allows(context, action):
@@ -343,7 +343,7 @@ class HubAccess:
         way to sign in or up; Refused if the action needs a role on the hub, or is not for robots.
         """
         rule = TABLE[action]
-        _require_robots_own(actor, action)
+        _refuse_robot(actor, action)
         if isinstance(rule.needs, HubRole):
             await self.require_hub(actor, action)
         if actor.signed_in or actor.operating or actor.build is not None:
@@ -380,8 +380,8 @@ def _right_missing(action: HubAction) -> Refused:
     )
 
 
-def _require_robots_own(actor: HubActor, action: HubAction) -> None:
-    """Raise Refused for a robot that wants to do what robots may not."""
+def _refuse_robot(actor: HubActor, action: HubAction) -> None:
+    """Raise Refused if the actor is a robot and robots may not do this."""
     if actor.robot and action not in OF_ROBOTS:
         raise Refused("robots and CI jobs may only use repositories", "sign in as a user")
 

@@ -15,6 +15,7 @@ from hythe.hub.access.table import TABLE
 from hythe.hub.roles import RepositoryRole
 from hythe.web.csrf import form_token
 from hythe.web.routes.application import PAGES
+from hythe.web.routes.errors import CSRF_FAILED
 
 PATH = {
     "namespace": "acme",
@@ -114,7 +115,7 @@ VISITS = tuple(_visits())
 
 
 def send(browser: httpx2.Client, visit: Visit) -> httpx2.Response:
-    """Open a page; submit a form with the CSRF token that the browser would send with it."""
+    """Open a page, or submit a form with the CSRF token that the browser would send with it, which is accepted."""
     if visit.method == "GET":
         with browser.stream("GET", visit.path) as reply:
             if "text/event-stream" not in reply.headers.get("Content-Type", ""):
@@ -122,7 +123,9 @@ def send(browser: httpx2.Client, visit: Visit) -> httpx2.Response:
             return reply
     secret = browser.cookies.get("hythe_visitor") or browser.cookies.get("hythe_session") or ""
     fields = {**visit.fields, "form_token": form_token(secret)}
-    return browser.post(visit.path, data=fields)
+    reply = browser.post(visit.path, data=fields)
+    assert CSRF_FAILED not in reply.text, visit.path
+    return reply
 
 
 def refused(reply: httpx2.Response, who: Kind) -> bool:
