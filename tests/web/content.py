@@ -96,6 +96,21 @@ class Content:
         manifest = {"schemaVersion": 2, "mediaType": INDEX, "manifests": listed, "annotations": annotations}
         return self._manifest(repository, repository.partition("/")[0], tag, manifest)
 
+    def administration(self, administrator: str, reported: str, taken_down: str) -> None:
+        """Report a repository, take another one down, and block a name and a digest."""
+        long = "word " * 60 + "x" * 80
+        report = {"category": "malware", "text": long}
+        self._done("POST", f"/api/v1/repositories/{reported}/reports", administrator, report)
+        self._done("POST", f"/api/v1/admin/repositories/{taken_down}/take-down", administrator, {"reason": long})
+        blocked = {"pattern": f"{'long-' * 15}{next(self.numbers)}", "reason": long}
+        self._done("POST", "/api/v1/admin/blocked-names", administrator, blocked)
+        digest = f"sha512:{next(self.numbers):0128x}"
+        self._done("POST", "/api/v1/admin/blocked-digests", administrator, {"digest": digest, "reason": long})
+
+    def _done(self, method: str, path: str, account: str, body: Any) -> None:
+        answer = httpx2.request(method, f"{self.url}{path}", auth=(account, PASSWORD), verify=False, json=body)
+        assert answer.is_success, answer.text
+
     def _blob(self, repository: str, owner: str, content: bytes, media_type: str) -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         headers = {"Content-Type": "application/octet-stream"}

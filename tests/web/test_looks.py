@@ -72,6 +72,7 @@ OF_REPOSITORY = [
     "/-/settings",
     "/-/collaborators",
     "/-/delete",
+    "/-/report",
     ":latest",
     ":moved",
     "/-/tags/latest/delete",
@@ -94,11 +95,19 @@ OF_BUILDS = [
     "build-configuration/preview",
     "build-configuration/delete",
 ]
+OF_ADMINISTRATORS = [
+    "",
+    *("/accounts", "/accounts?q=no-name-like-this", "/repositories", "/repositories/-/taken-down"),
+    *("/reports", "/reports?state=dismissed", "/blocked", "/blocked/digests/new", "/builds", "/storage"),
+    *("/mail", "/settings", "/audit"),
+]
+OF_ADMINISTERED_ACCOUNT = ["", "/block", "/reset-second-factors", "/delete"]
+OF_ADMINISTERED_REPOSITORY = ["", "/-/take-down", "/-/hand-over", "/-/delete"]
 
 
 @pytest.fixture(scope="module")
 def filled(content: Content) -> tuple[str, str]:
-    """An account and its repository, with long names."""
+    """An account and its repository, with long names. It is an administrator, with reports and blocked content."""
     owner = content.account("a-very-long-name-of-a-person")
     text = (
         "# Title\n\n`"
@@ -117,6 +126,8 @@ def filled(content: Content) -> tuple[str, str]:
     content.repository(owner, "nothing-in-it", "private")
     content.builds(content.repository(owner, "built"), f"http://127.0.0.1:1/{'team' * 30}/app.git")
     content.organization(owner, organization_of(owner), f"{'invited' * 8}@{'long.' * 10}example.com")
+    content.server.admin("set-role", owner, "administrator")
+    content.administration(owner, name, f"{owner}/nothing-in-it")
     return owner, name
 
 
@@ -130,6 +141,10 @@ def pages_of(owner: str, name: str) -> list[str]:
     own = [*OWN, f"/{owner}", f"/{owner}/nothing-in-it", "/new-build/rules?url=http://127.0.0.1:1/x/y.git"]
     of_builds = [f"/{owner}/built/-/{page}" for page in OF_BUILDS]
     of_organization = [f"/{organization_of(owner)}{page}" for page in OF_ORGANIZATION]
+    administered = [f"/admin/accounts/{owner}{page}" for page in OF_ADMINISTERED_ACCOUNT]
+    administered += [f"/admin/repositories/{name}{page}" for page in OF_ADMINISTERED_REPOSITORY]
+    administered += [f"/admin/accounts/{organization_of(owner)}", f"/admin/repositories/{owner}/nothing-in-it"]
+    own += [*administered, *(f"/admin{page}" for page in OF_ADMINISTRATORS)]
     return [*PUBLIC, *own, *of_organization, *of_builds, *(f"/{name}{page}" for page in OF_REPOSITORY)]
 
 
