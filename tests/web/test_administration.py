@@ -141,6 +141,7 @@ def test_accounts(administrator: Raw, content: Content, boss: str) -> None:
 
     assert act(administrator, f"{address}/role", role="curator").status_code == 303
     assert 'value="curator" checked' in administrator.get(address).text
+    assert "must be one of the choices" in act(administrator, f"{address}/role", role="captain").text
     refused = act(administrator, f"/admin/accounts/{boss}/role", role="user")
     assert refused.status_code == 403
     assert "cannot end your own role" in refused.text

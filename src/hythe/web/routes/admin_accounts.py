@@ -29,6 +29,11 @@ ACCOUNTS = "/admin/accounts"
 LIMITS = Plan.__struct_fields__
 """The fields of the form of a plan; an empty one is no limit."""
 
+USER = "user"
+"""The role of those who have none on the hub."""
+
+ROLES = frozenset({USER, *(role.value for role in HubRole)})
+
 
 def account_address(name: str) -> str:
     """Return the path of the page of an account."""
@@ -83,7 +88,7 @@ async def _account_page(page: PageRequest, rejected: FormRejected | None = None)
 def _role(found: Account) -> str:
     if found.administrator:
         return HubRole.ADMINISTRATOR.value
-    return HubRole.CURATOR.value if found.curator else "user"
+    return HubRole.CURATOR.value if found.curator else USER
 
 
 def _limits(plan: Plan) -> Mapping[str, str]:
@@ -130,6 +135,8 @@ async def set_role(page: PageRequest) -> Response:
     form = await page.form()
     found = await _found(page)
     role = form["role"]
+    if role not in ROLES:
+        return await _account_page(page, FormRejected(form.with_errors({"role": "must be one of the choices"}), 422))
     change = RolesChange(administrator=role == HubRole.ADMINISTRATOR.value, curator=role == HubRole.CURATOR.value)
     try:
         await submitted(form, page.site.hub.hub_administration.accounts.set_roles(page.actor, found.name, change))
