@@ -1,4 +1,4 @@
-"""The verbs of ``hythe admin`` that list accounts, reports, what is blocked, storage, garbage and the audit log."""
+"""The verbs of ``hythe admin`` that list accounts, repositories, reports, blocked content, storage and the audit log."""
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -28,6 +28,7 @@ def add_hub_lists(verbs: Any, with_hub: WithHub) -> None:
     for name, meaning, verb in (
         ("users", "find users by the beginning of a name or e-mail address", _users),
         ("organizations", "find organizations by the beginning of a name", _organizations),
+        ("repositories", "find repositories by the beginning of a name, such as ann/", _repositories),
     ):
         found = _list(verbs, with_hub, name, meaning, verb)
         found.add_argument("beginning", nargs="?", default="", metavar="BEGINNING", help="default: all")
@@ -175,6 +176,32 @@ async def _reports(hub: "HubServices", arguments: Namespace) -> None:
         Column("REPORTER", "Reporter"),
         Column("CREATED", "CreatedAt"),
         Column("TEXT", "Text"),
+    )
+    print_list(rows, columns, arguments)
+
+
+async def _repositories(hub: "HubServices", arguments: Namespace) -> None:
+    from hythe.hub.actor import HubActor
+
+    found = await first_items(
+        lambda paging: hub.hub_administration.repositories.find(HubActor.operator(), arguments.beginning, paging),
+        arguments.limit,
+    )
+    rows = [
+        as_row(
+            each,
+            Repository=each.repository,
+            Visibility=each.visibility.value,
+            LastPush=shown_time(each.pushed_at),
+            TakenDown=each.taken_down_reason,
+        )
+        for each in found
+    ]
+    columns = (
+        Column("REPOSITORY", "Repository"),
+        Column("VISIBILITY", "Visibility"),
+        Column("LAST PUSH", "LastPush"),
+        Column("TAKEN DOWN", "TakenDown"),
     )
     print_list(rows, columns, arguments)
 

@@ -115,13 +115,14 @@ def test_repositories(admin: Admin, client: Callable[..., httpx2.Client]) -> Non
     admin("official", "olaf/app", "--undo")
     admin("take-down", "olaf/app", "--reason", "mines coins")
     taken_down = {row["repository"]: row["reason"] for row in admin.json("taken-down")}
+    (found,) = admin.json("repositories", "olaf/ap")
     admin("restore", "olaf/app")
     unconfirmed = admin.fail("delete-repository", "olaf/app", "--reason", "it is malware", code=2)
     admin("delete-repository", "olaf/app", "--reason", "it is malware", "--yes")
 
     assert official
     assert "use --yes" in unconfirmed
-    assert taken_down["olaf/app"] == "mines coins"
+    assert taken_down["olaf/app"] == found["taken_down_reason"] == "mines coins"
     assert "olaf/app" not in {row[0] for row in admin.rows("taken-down")}
     assert owner.get(path).status_code == 404
     assert actions(admin, "olaf")[:6] == [
