@@ -42,7 +42,7 @@ async def namespace(page: PageRequest) -> Response:
         official=name == DEFAULT_NAMESPACE,
         own=name == page.name,
         organization=organization,
-        may_create=context.may_create,
+        may_create=await hub.access.may(page.actor, f"{name}/", HubAction.CREATE_REPOSITORY),
         needs_second_factor=context.needs_second_factor,
         page_link=page_link(f"/{quote(name)}"),
         tabs=await organization_tabs(page, name, "") if organization and context.member else (),
