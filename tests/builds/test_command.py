@@ -72,6 +72,20 @@ def test_a_token_from_stdin_instead_of_a_login(forge_hub: ForgeHub, hythe: Hythe
     assert f"hint: log in: hythe login {host}" in anonymous.stderr
 
 
+def test_a_robot_starts_builds(forge_hub: ForgeHub, hythe: HytheClient) -> None:
+    """The login of a robot with the right ``builds``, as of a CI job, can start builds and read them."""
+    git = forge_hub.services.git.create("src/by-robot")
+    git.commit({"Dockerfile": "FROM scratch\n"}, "First")
+    forge_hub.services.configure("by-robot", git, {"source": "main"})
+    robot = {"name": "ci", "rights": ["repo:read", "builds"]}
+    secret = forge_hub.call("POST", "/api/v1/namespaces/alice/robots", robot)["token"]
+    host = forge_hub.services.hub.host
+    hythe.login(host, "alice+ci", secret)
+
+    assert hythe.ok("builds", "start", f"{host}/alice/by-robot", "--branch", "main") == "1"
+    assert [build["started_by"] for build in hythe.json("builds", "list", f"{host}/alice/by-robot")] == ["alice+ci"]
+
+
 def test_unknown_linked_accounts_and_repositories(forge_hub: ForgeHub, hythe: HytheClient, name: str) -> None:
     """The error names the account that is not linked, or the repository that it cannot read."""
     link = forge_hub.link("github")

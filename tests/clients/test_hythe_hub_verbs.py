@@ -269,6 +269,7 @@ def test_the_examples_of_the_documentation(ann: HytheShell) -> None:
     section = page.partition("## Organizations, teams, repositories and tokens")[2].partition("\n## ")[0]
     lines = [line for block in re.findall(r"```\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
     assert len(lines) > 20
+    shown = ""
     for line in lines:
         (_, *words) = shlex.split(line.partition(" > ")[0], comments=True)
         if words[:2] == ["api", "repositories/acme/app-web"] and "--include" in words:

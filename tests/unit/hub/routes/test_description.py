@@ -57,7 +57,7 @@ def test_unknown_fields_are_refused(as_: People) -> None:
 def test_it_does_what_it_says(server: HytheServer, rounds: Callable[[int, int], int]) -> None:
     """No request gets a 5xx, and every response matches the description.
 
-    Requests and responses have the same form on each engine; tests/faults/test_bad_values.py tries both.
+    Requests and responses have the same form on each engine; tests/faults/test_bad_values_api.py tries both.
     Whether all described input is accepted is not checked: names have rules that a schema cannot express. The requests
     are the
     same in each run; `--all-rounds` sends more and different ones.
