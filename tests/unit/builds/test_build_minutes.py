@@ -17,7 +17,7 @@ from hythe.builds.status import BuildStatus
 from hythe.database import Database
 from hythe.database.tables.builds import build_usage, builds
 from hythe.hub.accounts.plan import Plan
-from hythe.hub.sql import namespaces, users
+from hythe.hub.sql import namespaces, organizations, users
 
 
 async def set_up(database: Database, limit: int | None, *, admin: bool = False) -> tuple[Bench, BuildConfiguration]:
@@ -98,6 +98,38 @@ def test_an_account_without_minutes_starts_no_build(database: Database, run: Run
     assert statuses == [BuildStatus.FAILED] * 3
     assert reason == "your plan allows 10 minutes of builds in 30 days, and 10 were used"
     assert (used, used_later) == (10, 0)
+
+
+def test_builds_of_an_organization_use_its_minutes(database: Database, run: Run[Any]) -> None:
+    """Whoever starts them: the member has used none, and builds on when the organization has none left."""
+
+    async def use_up() -> tuple[usage.BuildMinutes, usage.BuildMinutes, str, BuildStatus]:
+        bench, own = await set_up(database, 5)
+        async with database.writing() as session:
+            plan = Plan(build_limit=10)
+            acme = await users.add(
+                session, "acme", "acme@example.org", "", admin=False, plan=plan, at=datetime.now(UTC)
+            )
+            await organizations.make_organization(session, acme.id)
+            await namespaces.add_for_user(session, "acme", acme.id)
+        shared = await bench.set_up("acme/a")
+        await run_build(bench, shared, 601)
+        refused = await bench.push(shared, "2")
+        assert await bench.queue.claim("worker") is None
+        async with database.reading() as session:
+            build = await build_rows.by_id(session, refused)
+            of_acme = await usage.of_account(session, "acme", datetime.now(UTC))
+        assert build is not None
+        assert (build.status, build.started_by) == (BuildStatus.FAILED, "alice")
+        of_alice = await minutes(bench)
+        claimed = await run_build(bench, own, 60)
+        return of_acme, of_alice, build.reason, await bench.status(claimed.build.id)
+
+    of_acme, of_alice, reason, status = run(use_up())
+
+    assert (of_acme, of_alice) == (usage.BuildMinutes(10, 10), usage.BuildMinutes(5, 0))
+    assert "10 minutes" in reason
+    assert status is BuildStatus.SUCCEEDED
 
 
 def test_plans_without_limit_and_administrators(database: Database, run: Run[Any]) -> None:

@@ -10,6 +10,9 @@ from hythe.hub.accounts.plan import PlanUsage
 from hythe.hub.accounts.users import PlanChange
 from hythe.hub.actor import BuildLease, HubActor
 from hythe.hub.errors import Refused
+from hythe.hub.organizations.invitations import NewInvitation
+from hythe.hub.organizations.organization import DefaultRole
+from hythe.hub.organizations.organizations import NewOrganization, OrganizationChange
 from hythe.hub.repositories.repositories import NewRepository
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
@@ -100,6 +103,32 @@ def test_builds_push_on_account_of_the_owner(services: Services, ann: HubActor) 
     assert put(services, build, "ann/built", b"12345") is None
     assert put(services, build, "ann/built", b"1234567890") is ErrorCode.DENIED
     assert usage(services, "ann").storage_used == 5
+
+
+def test_what_members_push_counts_for_the_organization(services: Services, ann: HubActor, ben: HubActor) -> None:
+    """Bytes and repositories count against the organization's plan, whoever pushes, and not against the member's."""
+    organizations = services.hub.organizations
+    services.run(organizations.create(ann, NewOrganization("acme")))
+    invited = services.run(services.hub.invitations.invite(ann, "acme", NewInvitation("ben")))
+    services.run(services.hub.invitations.accept(ben, invited.id))
+    change = OrganizationChange(members_create=True, member_role=DefaultRole.WRITE)
+    services.run(organizations.change(ann, "acme", change))
+    limit(services, "acme", storage_limit=10, repository_limit=2)
+    limit(services, "ben", storage_limit=3, repository_limit=0)
+
+    codes = [
+        put(services, ben, "acme/a", b"12345"),
+        put(services, ann, "acme/b", b"67890"),
+        put(services, ben, "acme/b", b"!"),
+        put(services, ben, "acme/c", b"12345"),
+    ]
+
+    assert codes == [None, None, ErrorCode.DENIED, ErrorCode.DENIED]
+    owned = services.run(organizations.account(ann, "acme")).usage
+    assert (owned.storage_used, owned.repository_count) == (10, 2)
+    assert usage(services, "ben") == usage(services, "ann") == PlanUsage()
+    limit(services, "acme", storage_limit=11)
+    assert put(services, ben, "acme/b", b"!") is None
 
 
 def test_administrators_and_official_images_have_no_limits(services: Services, curator: HubActor) -> None:
