@@ -9,7 +9,6 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "builds.sql.configurations._rules": ("sorts",),
         "builds.sql.configurations.trigger_calls": ("sorts",),
         "builds.sql.linked_accounts.of_user": ("sorts",),
-        "hub.sql.former_names._OF_REPOSITORY": ("sorts",),
         "hub.sql.former_names._OWN": ("sorts",),
         "hub.sql.identities._OF_USER": ("sorts",),
         "hub.sql.organizations._OWNED_LOCK": ("sorts",),
@@ -39,7 +38,8 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
             for name in ("COLLABORATIONS", "GRANTED_ELSEWHERE", "GRANTED_IN_NAMESPACE")
             for part in ("after", "before", "count", "first", "keys", "nth")
         },
-        "hub.sql.access_context._SHARED_NAMES": ("sorts",),
+        "hub.sql.repository_lists._GRANTED_NAMES": ("sorts",),
+        "hub.sql.repository_lists._COLLABORATION_NAMES": ("sorts",),
     },
     "Examines the builds that wait or run, which limits bound.": {
         "builds.sql.queue.candidate": ("builds an index", "counts", "sorts"),
@@ -72,13 +72,7 @@ most MAX_PATTERNS patterns.": {
     },
     "The table is small: the last runs of garbage collection, of which MAX_RUNS are kept, or the workers of a week.": {
         "builds.sql.workers._LISTED": ("scans build_workers by ix_build_workers_seen_at",),
-        **{
-            name: ("scans garbage_collections", "scans garbage_collections by pk_garbage_collections")
-            for name in (
-                *(f"hub.sql.garbage.LIST._{part}" for part in ("count", "first", "keys", "nth")),
-                "registry.sql.garbage_collection._FORGET_OLD",
-            )
-        },
+        **dict.fromkeys((*(f"hub.sql.garbage.LIST._{part}" for part in ("count", "first", "keys", "nth")), "registry.sql.garbage_collection._FORGET_OLD"), ("scans garbage_collections", "scans garbage_collections by pk_garbage_collections")),
     },
     "Examines what waits for deletion, which is worked off.": {
         "hub.sql.password_resets.oldest": (

@@ -386,6 +386,13 @@ def test_a_user_with_very_many_grants(
     for name in ("a", "b", "c"):
         services.run(services.hub.repositories.create(ann, NewRepository("acme", name, PRIVATE)))
     services.run(services.hub.repositories.create(ann, NewRepository("ann", "d", PRIVATE)))
+    create(services, ann, "acme-two")
+    services.run(services.hub.repositories.create(ann, NewRepository("acme-two", "x", PRIVATE)))
+    invited = services.run(services.hub.invitations.invite(ann, "acme-two", NewInvitation("ben")))
+    services.run(services.hub.invitations.accept(ben, invited.id))
+    services.run(services.hub.teams.create(ann, "acme-two", NewTeam("all")))
+    services.run(services.hub.teams.add_member(ann, "acme-two", "all", "ben"))
+    services.run(services.hub.teams.grant(ann, "acme-two", "all", NewGrant("*", RoleWord.READ)))
     team(services, ann, "devs", ben)
     for name in ("a", "b"):
         grant(services, ann, "devs", name, RoleWord.READ)
@@ -394,7 +401,14 @@ def test_a_user_with_very_many_grants(
     services.run(services.hub.invitations.accept(ben, invitation.id))
 
     assert sorted(names(services.run(services.hub.repositories.in_namespace(ben, "acme", FIRST)))) == ["a", "b"]
-    assert sorted(names(services.run(services.hub.repositories.of_actor(ben, FIRST)))) == ["a", "b", "d"]
+    assert sorted(names(services.run(services.hub.repositories.of_actor(ben, FIRST)))) == ["a", "b", "d", "x"]
+    for name in ("acme/a", "acme/b", "acme/c", "acme-two/x", "ann/d"):
+        services.push(ann, name)
+    catalog = msgspec.structs.replace(ben, granted=(Scope("registry", "catalog", frozenset({"*"})),))
+    shown: list[str] = []
+    while page := services.run(services.registry.catalog.names(catalog, shown[-1] if shown else "", 1)).names:
+        shown += page
+    assert shown == ["acme-two/x", "acme/a", "acme/b", "ann/d"]
 
 
 def test_a_closed_hub(services: Services, ann: HubActor, anonymous: HubActor) -> None:

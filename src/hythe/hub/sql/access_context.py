@@ -322,31 +322,6 @@ def audience(visibility: Visibility, namespace_id: int) -> str:
     return f"namespace {namespace_id}" if visibility is Visibility.PRIVATE else visibility.value
 
 
-_granted = granted_ids(_USER_ID).subquery()
-_once = select(_granted.c.repository_id).distinct().subquery()
-_SHARED_NAMES = (
-    select((namespaces.c.name + "/" + hub_repositories.c.name).label("full"))
-    .select_from(_once)
-    .join(hub_repositories, hub_repositories.c.repository_id == _once.c.repository_id)
-    .join(namespaces, namespaces.c.id == hub_repositories.c.namespace_id)
-    .where(
-        # A parameter, with which no engine reads the index of all private repositories.
-        hub_repositories.c.visibility == Visibility.PRIVATE.value,
-        NOT_TAKEN_DOWN,
-        has_second_factor(_USER_ID),
-        namespaces.c.name + "/" + hub_repositories.c.name > bindparam("after"),
-    )
-    .order_by(literal_column("1"))
-    .limit(bindparam("at_most"))
-)
-
-
-async def shared_names(session: Session, user_id: int, after: str, at_most: int) -> tuple[str, ...]:
-    """Return the next names, sorted, of private repositories that teams or collaboration share with an account."""
-    rows = await session.rows(_SHARED_NAMES, {"user_id": user_id, "after": after, "at_most": at_most})
-    return tuple(row.full for row in rows)
-
-
 async def visible(
     session: Session, reader: Reader, repositories: Collection[str], *, everything: bool
 ) -> frozenset[str]:

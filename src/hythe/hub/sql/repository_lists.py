@@ -11,10 +11,13 @@ from sqlalchemy import bindparam, func, select
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces, users
 from hythe.database.tables.organizations import collaborators, organization_members
+from hythe.database.tables.registry import repositories
+from hythe.hub.accounts.user import Visibility
 from hythe.hub.page import Page, Paging
 from hythe.hub.repositories.repository import Repository
 from hythe.hub.sql.access_context import (
     INTERNAL,
+    NOT_TAKEN_DOWN,
     PRIVATE,
     granted_ids,
     has_second_factor,
@@ -53,9 +56,36 @@ COLLABORATIONS = SortedList(
 _COUNT_GRANTED = select(func.count()).select_from(granted_ids(_USER_ID).limit(bindparam("at_most")).subquery())
 _WHOLE = select(namespaces.c.id).where(namespaces.c.user_id == _USER_ID).union_all(shared_namespaces(_USER_ID))
 _MEMBER_OF = (
-    select(namespaces.c.id)
+    select(namespaces.c.id, namespaces.c.name)
     .join(organization_members, organization_members.c.organization_id == namespaces.c.user_id)
     .where(organization_members.c.user_id == _USER_ID)
+)
+
+
+# The registry has the full name, with an index in the order of the catalog.
+_SHARED = (
+    # A parameter, with which no engine reads the index of all private repositories.
+    hub_repositories.c.visibility == Visibility.PRIVATE.value,
+    NOT_TAKEN_DOWN,
+    repositories.c.name > bindparam("after"),
+)
+_NAMES = select(repositories.c.name).join_from(
+    hub_repositories, repositories, repositories.c.id == hub_repositories.c.repository_id
+)
+_GRANTED_NAMES = (
+    _NAMES.where(*_SHARED, _GRANTED, has_second_factor(_USER_ID))
+    .order_by(repositories.c.name)
+    .limit(bindparam("at_most"))
+)
+_COLLABORATION_NAMES = (
+    _NAMES.where(*_SHARED, _COLLABORATES, has_second_factor(_USER_ID))
+    .order_by(repositories.c.name)
+    .limit(bindparam("at_most"))
+)
+_WALK_OF_NAMES = (
+    _NAMES.where(*_SHARED, repositories.c.name < bindparam("before"), is_granted(_USER_ID))
+    .order_by(repositories.c.name)
+    .limit(bindparam("at_most"))
 )
 
 
@@ -83,6 +113,23 @@ async def of_user(session: Session, user_id: int, paging: Paging) -> Page[Reposi
     lists += [(WALK_OF_ROLES, {"namespace_id": each, "user_id": user_id}) for each in sorted(member_of)]
     others = (COLLABORATIONS, _except(user_id, (*whole, *sorted(member_of))))
     return await _page(session, MergedList(*lists, others), paging)
+
+
+async def shared_names(session: Session, user_id: int, after: str, at_most: int) -> tuple[str, ...]:
+    """Return the next names, sorted, of private repositories that teams or collaboration share with an account."""
+    values = {"user_id": user_id, "after": after, "at_most": at_most}
+    if await _has_few(session, user_id):
+        return tuple(row.name for row in await session.rows(_GRANTED_NAMES, values))
+    found = {row.name for row in await session.rows(_COLLABORATION_NAMES, values)}
+    walked = 0
+    for first, end in sorted((f"{row.name}/", f"{row.name}0") for row in await session.rows(_MEMBER_OF, values)):
+        # "0" follows "/": this is the range of the names in the organization.
+        if walked < at_most and after < end:
+            within = {**values, "after": max(after, first), "before": end, "at_most": at_most - walked}
+            rows = await session.rows(_WALK_OF_NAMES, within)
+            walked += len(rows)
+            found.update(row.name for row in rows)
+    return tuple(sorted(found)[:at_most])
 
 
 def _except(user_id: int, excluded: Collection[int]) -> dict[str, object]:
