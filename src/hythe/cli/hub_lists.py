@@ -1,4 +1,4 @@
-"""The verbs of ``hythe admin`` that list accounts, repositories, reports, blocked content, storage and the audit log."""
+"""The verbs of ``hythe admin`` that list what the hub has: accounts, repositories, reports, the audit log and more."""
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
