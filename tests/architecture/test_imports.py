@@ -98,6 +98,7 @@ def test_a_hub_needs_only_what_serving_installs(start_hub: Callable[..., HytheSe
     loaded = {name.split(".")[0] for name in IMPORT_TIME_LINE.findall(hub.log)}
     locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements/serve.lock").read_text(), re.MULTILINE))
 
-    owners = {owner for name in loaded for owner in importlib.metadata.packages_distributions().get(name, ())}
+    installed = importlib.metadata.packages_distributions()  # reads the files of every package
+    owners = {owner for name in loaded for owner in installed.get(name, ())}
 
     assert {re.sub(r"[-_.]+", "-", owner.lower()) for owner in owners} - locked - {"hythe"} - OPTIONAL == set()
