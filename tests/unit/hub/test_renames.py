@@ -10,17 +10,21 @@ from tests.unit.hub.services import PASSWORD, Services
 from hythe.database import Session, UnavailableError
 from hythe.hub.accounts.account_events import AccountListener
 from hythe.hub.accounts.user import Visibility
-from hythe.hub.actor import ANONYMOUS, HubActor
+from hythe.hub.actor import ANONYMOUS, HubActor, Right
 from hythe.hub.errors import Invalid, Moved, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.mail.mail_message import MailMessage, Purpose
 from hythe.hub.organizations.invitations import NewInvitation
-from hythe.hub.organizations.organization import MemberWord
+from hythe.hub.organizations.organization import MemberWord, RoleWord
 from hythe.hub.organizations.organizations import NewOrganization
+from hythe.hub.organizations.teams import NewGrant, NewTeam
 from hythe.hub.page import Paging
 from hythe.hub.renaming.relocation import Relocation
 from hythe.hub.renaming.renames import RenameService
 from hythe.hub.renaming.transfers import MAX_MAIL, NewTransfer
 from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
+from hythe.hub.tokens.personal_tokens import NewPersonalToken
+from hythe.hub.tokens.robots import NewRobot
+from hythe.hub.tokens.trust_rules import NewTrustRule
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.oci.scope import Scope
 from hythe.registry.access import Action, RepositoryRenamed
@@ -241,6 +245,38 @@ def test_offers_do_not_flood_a_mailbox(services: Services, ann: HubActor, ben: H
     services.clock.forward(days=1, seconds=1)
     services.run(services.hub.transfers.transfer(ann, "ann/app", NewTransfer("ben")))
     assert len(_letters(services)) == MAX_MAIL + 1
+
+
+def test_limits_follow_a_renamed_organization(services: Services, ann: HubActor, ben: HubActor) -> None:
+    """Its robots and trust rules are limited to the same repositories; a team's patterns go on, too.
+
+    A member's token that is limited to an old name pulls, and pushes nothing.
+    """
+    hub, run, rights = services.hub, services.run, (Right.READ, Right.WRITE)
+    run(hub.organizations.create(ann, NewOrganization("acme")))
+    digest = services.push(ann, "acme/web")
+    secret, _ = run(hub.robots.create(ann, "acme", NewRobot("ci", rights)))
+    issuer = "https://ci.example.com"
+    run(hub.trust_rules.create(ann, "acme", NewTrustRule("job", issuer, "x", rights, repositories=("acme/web",))))
+    own, _ = run(hub.personal_tokens.create(ann, NewPersonalToken("laptop", rights, repositories=("acme/web",))))
+    invited = run(hub.invitations.invite(ann, "acme", NewInvitation("ben")))
+    run(hub.invitations.accept(ben, invited.id))
+    run(hub.teams.create(ann, "acme", NewTeam("web")))
+    run(hub.teams.add_member(ann, "acme", "web", "ben"))
+    run(hub.teams.grant(ann, "acme", "web", NewGrant("we*", RoleWord.WRITE)))
+
+    run(hub.renames.rename_account(ann, "acme", "umbrella"))
+
+    robot = run(hub.credentials.by_token(secret))
+    assert robot.repositories == ("umbrella/*",)
+    services.push(robot, "umbrella/web", "by-robot")
+    assert _pulled(services, robot, "acme/web") == digest
+    assert run(hub.trust_rules.get(ann, "umbrella", "job")).repositories == ("umbrella/web",)
+    services.push(ben, "umbrella/web", "by-team")
+    laptop = run(hub.credentials.by_token(own))
+    assert _pulled(services, laptop, "acme/web") == digest
+    with pytest.raises(WireError):
+        services.push(laptop, "umbrella/web")
 
 
 class _Crashing(AccountListener):

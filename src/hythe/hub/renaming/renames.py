@@ -146,6 +146,7 @@ class RenameService:
         # After the new name is written, which waits for others that want it.
         await self._take(session, actor, account, new)
         await former_store.keep_account(session, account.namespace_id, account.name, now, actor.name)
+        await store.rename_limits(session, account.user_id, account.name, new)
         for listener in self._listeners:
             await listener.account_renamed(session, account.name, new)
         await registry_renames.rename_usage(session, account.name, new)

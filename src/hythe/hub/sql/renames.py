@@ -8,8 +8,9 @@ import msgspec
 from sqlalchemy import Row, bindparam, delete, insert, select, update
 
 from hythe.database import Session
-from hythe.database.tables.hub import hub_repositories, namespaces, users
+from hythe.database.tables.hub import hub_repositories, namespaces, personal_tokens, users
 from hythe.database.tables.names import transfers
+from hythe.database.tables.tokens import trust_rules
 from hythe.hub.page import Page, Paging
 from hythe.hub.sql.sorted_list import SortedList, page_of
 
@@ -53,6 +54,13 @@ _RENAME_NAMESPACE = (
     update(namespaces)
     .where(namespaces.c.id == bindparam("id_"))
     .values(name=bindparam("name_"), renamed_on=bindparam("day"), renames=bindparam("count"))
+)
+_LIMITED = tuple(
+    (
+        select(table.c.id, table.c.limits).where(table.c.user_id == bindparam("user_id"), table.c.limits.is_not(None)),
+        update(table).where(table.c.id == bindparam("id_")).values(limits=bindparam("limits_")),
+    )
+    for table in (personal_tokens, trust_rules)
 )
 _MOVE = (
     update(hub_repositories)
@@ -111,6 +119,18 @@ async def rename_account(session: Session, account: Account, name: str, day: int
     await session.run(_RENAME_USER, {"id_": account.user_id, "name_": name})
     values = {"id_": account.namespace_id, "name_": name, "day": day, "count": count}
     await session.run(_RENAME_NAMESPACE, values)
+
+
+async def rename_limits(session: Session, user_id: int, old: str, new: str) -> None:
+    """Let the limits of an account's tokens, robots and trust rules name its repositories as they are called now."""
+    for find, change in _LIMITED:
+        for row in await session.rows(find, {"user_id": user_id}):
+            patterns = row.limits.split()
+            renamed = [
+                f"{new}/{each.removeprefix(f'{old}/')}" if each.startswith(f"{old}/") else each for each in patterns
+            ]
+            if renamed != patterns:
+                await session.run(change, {"id_": row.id, "limits_": " ".join(renamed)})
 
 
 async def move(
