@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -67,7 +68,8 @@ def test_layers_of_others_are_not_handed_out(start_services: Callable[..., Servi
     side = cache_of("Branch", "side")
     tag = cache_of("Tag", "main", {"sha256-1.layers": "sha256:2"})
     key = first["key"]
-    unknown = worker._post("kept-disks", {"keys": [key, side["key"], "999-0", "", "x-1", "-1", "9" * 90]}, {})
+    kept = {"keys": [key, side["key"], "999-0", "", "x-1", "-1", "9" * 90]}
+    unknown = worker._post("kept-disks", json.dumps(kept).encode(), {})
     services.call("PATCH", f"{path}/build-configuration", {"source": {"url": services.source("other").url}})
     moved = cache_of("Branch", "main")
     services.call("DELETE", f"{path}/build-configuration")
@@ -78,4 +80,4 @@ def test_layers_of_others_are_not_handed_out(start_services: Callable[..., Servi
     assert tag["key"] == ""
     assert len({key, side["key"], moved["key"]}) == 3
     assert unknown == {"keys": ["999-0", "", "x-1", "-1", "9" * 90]}
-    assert worker._post("kept-disks", {"keys": [key]}, {}) == {"keys": [key]}
+    assert worker._post("kept-disks", json.dumps({"keys": [key]}).encode(), {}) == {"keys": [key]}
