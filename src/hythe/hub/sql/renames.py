@@ -55,13 +55,14 @@ _RENAME_NAMESPACE = (
     .where(namespaces.c.id == bindparam("id_"))
     .values(name=bindparam("name_"), renamed_on=bindparam("day"), renames=bindparam("count"))
 )
-_LIMITED = tuple(
-    (
-        select(table.c.id, table.c.limits).where(table.c.user_id == bindparam("user_id"), table.c.limits.is_not(None)),
-        update(table).where(table.c.id == bindparam("id_")).values(limits=bindparam("limits_")),
-    )
-    for table in (personal_tokens, trust_rules)
+_TOKEN_LIMITS = select(personal_tokens.c.id, personal_tokens.c.limits).where(
+    personal_tokens.c.user_id == bindparam("user_id"), personal_tokens.c.limits.is_not(None)
 )
+_SET_TOKEN_LIMITS = (
+    update(personal_tokens).where(personal_tokens.c.id == bindparam("id_")).values(limits=bindparam("limits_"))
+)
+_RULE_LIMITS = select(trust_rules.c.id, trust_rules.c.limits).where(trust_rules.c.user_id == bindparam("user_id"))
+_SET_RULE_LIMITS = update(trust_rules).where(trust_rules.c.id == bindparam("id_")).values(limits=bindparam("limits_"))
 _MOVE = (
     update(hub_repositories)
     .where(hub_repositories.c.repository_id == bindparam("id_"))
@@ -123,14 +124,15 @@ async def rename_account(session: Session, account: Account, name: str, day: int
 
 async def rename_limits(session: Session, user_id: int, old: str, new: str) -> None:
     """Let the limits of an account's tokens, robots and trust rules name its repositories as they are called now."""
-    for find, change in _LIMITED:
-        for row in await session.rows(find, {"user_id": user_id}):
-            patterns = row.limits.split()
-            renamed = [
-                f"{new}/{each.removeprefix(f'{old}/')}" if each.startswith(f"{old}/") else each for each in patterns
-            ]
-            if renamed != patterns:
-                await session.run(change, {"id_": row.id, "limits_": " ".join(renamed)})
+    for row in await session.rows(_TOKEN_LIMITS, {"user_id": user_id}):
+        await session.run(_SET_TOKEN_LIMITS, {"id_": row.id, "limits_": _renamed(row.limits, old, new)})
+    for row in await session.rows(_RULE_LIMITS, {"user_id": user_id}):
+        await session.run(_SET_RULE_LIMITS, {"id_": row.id, "limits_": _renamed(row.limits, old, new)})
+
+
+def _renamed(limits: str, old: str, new: str) -> str:
+    patterns = (each.partition("/") for each in limits.split())
+    return " ".join(f"{new if namespace == old else namespace}/{rest}" for namespace, _, rest in patterns)
 
 
 async def move(
