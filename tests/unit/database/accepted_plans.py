@@ -72,7 +72,13 @@ most MAX_PATTERNS patterns.": {
     },
     "The table is small: the last runs of garbage collection, of which MAX_RUNS are kept, or the workers of a week.": {
         "builds.sql.workers._LISTED": ("scans build_workers by ix_build_workers_seen_at",),
-        **dict.fromkeys((*(f"hub.sql.garbage.LIST._{part}" for part in ("count", "first", "keys", "nth")), "registry.sql.garbage_collection._FORGET_OLD"), ("scans garbage_collections", "scans garbage_collections by pk_garbage_collections")),
+        **dict.fromkeys(
+            (
+                *(f"hub.sql.garbage.LIST._{part}" for part in ("count", "first", "keys", "nth")),
+                "registry.sql.garbage_collection._FORGET_OLD",
+            ),
+            ("scans garbage_collections", "scans garbage_collections by pk_garbage_collections"),
+        ),
     },
     "Examines what waits for deletion, which is worked off.": {
         "hub.sql.password_resets.oldest": (
