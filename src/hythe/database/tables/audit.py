@@ -1,6 +1,6 @@
 """The audit log: who changed what, from where and with which credential.
 
-Triggers refuse changes, and refuse deletions of entries that were written since ``audit_expiry`` says, which the setting
+Triggers refuse changes, and deletions of entries that are younger than ``audit_expiry`` says, which the setting
 ``audit_retention`` decides.
 
 Entries have names, because they outlive what they are about, and are about the names of their time. Only a namespace
