@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.hub_verbs import HubVerbs, path_segment, print_result, require_yes, split_name
 from hythe.cli.output import Column, Row, add_list_flags, print_list
+from hythe.cli.units import exact_time, human_age
 
 if TYPE_CHECKING:
     from hythe.client.hub_api import JSONAPI
@@ -70,7 +71,7 @@ def _list(api: "JSONAPI", arguments: Namespace) -> int:
                 "Visibility": each["visibility"],
                 "Pulls": str(each["pulls"]),
                 "Stars": str(each["stars"]),
-                "Updated": each["updated_at"],
+                "Updated": human_age(each["updated_at"]),
             },
             each,
         )
@@ -115,7 +116,8 @@ def _transfer(api: "JSONAPI", arguments: Namespace) -> int:
     done = api.call("POST", f"{_path(arguments.name)}/transfer", {"to": arguments.receiver})
     said = f"Transferred {arguments.name} to {arguments.receiver}"
     if not done["done"]:
-        said = f"Offered {arguments.name} to {arguments.receiver}, who can accept it until {done['expires_at']}"
+        until = exact_time(done["expires_at"])
+        said = f"Offered {arguments.name} to {arguments.receiver}, who can accept it until {until}"
     return print_result(arguments, done, said)
 
 

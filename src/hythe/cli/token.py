@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from hythe.cli.command import Command
 from hythe.cli.hub_verbs import HubVerbs, print_result
 from hythe.cli.output import Column, Row, add_list_flags, print_json, print_list, print_message
+from hythe.cli.units import exact_time, human_age
 
 if TYPE_CHECKING:
     from hythe.client.hub_api import JSONAPI
@@ -66,8 +67,8 @@ def _list(api: "JSONAPI", arguments: Namespace) -> int:
                 "Name": each["name"],
                 "Rights": ",".join(words.get(right, right) for right in each["rights"]),
                 "Repositories": ",".join(each.get("repositories") or ()) or "all",
-                "Expires": each.get("expires_at") or "never",
-                "Used": each.get("used_at") or "never",
+                "Expires": exact_time(each["expires_at"]) if each.get("expires_at") else "never",
+                "Used": human_age(each["used_at"]) if each.get("used_at") else "never",
             },
             each,
         )

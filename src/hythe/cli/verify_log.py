@@ -13,6 +13,7 @@ import msgspec
 
 from hythe.cli.command import CommandFailed
 from hythe.cli.output import print_json
+from hythe.cli.units import exact_time
 from hythe.client.client import Client
 from hythe.client.errors import RegistryError, RemoteNotFound, as_client_errors
 from hythe.client.known_logs import KnownLog, KnownLogs
@@ -252,14 +253,14 @@ def print_verdict(verdict: LogVerdict, *, as_json: bool) -> None:
     print(escape_line(f"{verdict.image} -> {verdict.digest}"))
     for move in verdict.moves[:SHOWN]:
         target = move["digest"] or "deleted"
-        print(escape_line(f"  entry {move['number']}  {move['at']}  {move['repository']}  {target}"))
+        print(escape_line(f"  entry {move['number']}  {exact_time(move['at'])}  {move['repository']}  {target}"))
     if len(verdict.moves) > SHOWN:
         print(f"  and {len(verdict.moves) - SHOWN} earlier moves, all in the log")
     seen = verdict.seen_before
-    since = "first use: its key is remembered now" if seen is None else f"continues the {seen} entries seen before"
-    print(escape_line(f"log {verdict.log}: {verdict.size} entries; {since}"))
+    since = "first use: its key is remembered now" if seen is None else f"continues the log of size {seen} seen before"
+    print(escape_line(f"log {verdict.log}: size {verdict.size}; {since}"))
     if verdict.compared_with is not None:
-        print(f"it continues the {verdict.compared_with} entries of the checkpoint to compare with")
+        print(f"it continues the checkpoint to compare with, of size {verdict.compared_with}")
     if verdict.complete:
         print("read the whole log: it has no other move of this tag")
     if verdict.earlier_repository_ended is not None:
