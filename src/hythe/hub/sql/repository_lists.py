@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, select
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces, users
 from hythe.database.tables.organizations import collaborators, organization_members
-from hythe.database.tables.registry import repositories
+from hythe.database.tables.registry import catalog_entries
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.page import Page, Paging
 from hythe.hub.repositories.repository import Repository
@@ -62,29 +62,30 @@ _MEMBER_OF = (
 )
 
 
-# The registry has the full name, with an index in the order of the catalog.
+# The registry has the full names of repositories with content, with an index in the order of the catalog: a page that
+# counted others would end before it is full, and the catalog with it.
 _SHARED = (
     # A parameter, with which no engine reads the index of all private repositories.
     hub_repositories.c.visibility == Visibility.PRIVATE.value,
     NOT_TAKEN_DOWN,
-    repositories.c.name > bindparam("after"),
+    catalog_entries.c.name > bindparam("after"),
 )
-_NAMES = select(repositories.c.name).join_from(
-    hub_repositories, repositories, repositories.c.id == hub_repositories.c.repository_id
+_NAMES = select(catalog_entries.c.name).join_from(
+    hub_repositories, catalog_entries, catalog_entries.c.repository_id == hub_repositories.c.repository_id
 )
 _GRANTED_NAMES = (
     _NAMES.where(*_SHARED, _GRANTED, has_second_factor(_USER_ID))
-    .order_by(repositories.c.name)
+    .order_by(catalog_entries.c.name)
     .limit(bindparam("at_most"))
 )
 _COLLABORATION_NAMES = (
     _NAMES.where(*_SHARED, _COLLABORATES, has_second_factor(_USER_ID))
-    .order_by(repositories.c.name)
+    .order_by(catalog_entries.c.name)
     .limit(bindparam("at_most"))
 )
 _WALK_OF_NAMES = (
-    _NAMES.where(*_SHARED, repositories.c.name < bindparam("before"), is_granted(_USER_ID))
-    .order_by(repositories.c.name)
+    _NAMES.where(*_SHARED, catalog_entries.c.name < bindparam("before"), is_granted(_USER_ID))
+    .order_by(catalog_entries.c.name)
     .limit(bindparam("at_most"))
 )
 
@@ -116,7 +117,7 @@ async def of_user(session: Session, user_id: int, paging: Paging) -> Page[Reposi
 
 
 async def shared_names(session: Session, user_id: int, after: str, at_most: int) -> tuple[str, ...]:
-    """Return the next names, sorted, of private repositories that teams or collaboration share with an account."""
+    """Return the next names of the catalog, sorted, that teams or collaboration share with an account: private ones."""
     values = {"user_id": user_id, "after": after, "at_most": at_most}
     if await _has_few(session, user_id):
         return tuple(row.name for row in await session.rows(_GRANTED_NAMES, values))
