@@ -75,24 +75,34 @@ def test_runs_are_recorded(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> Non
     assert depot.registry.garbage.running_since is None
 
 
+def garbage_run(depot: Depot, by: str, *, freed: int = 1) -> GarbageRun:
+    """Return a run that freed some manifests."""
+    now = depot.clock()
+    return GarbageRun(
+        started_at=now, finished_at=now, started_by=by, manifests=freed, blobs=0, bytes=0, uploads=0, failure=""
+    )
+
+
+def test_the_newest_idle_run_stays(depot: Depot) -> None:
+    """Also after runs that freed something: it tells when there was nothing to delete."""
+
+    async def some() -> None:
+        async with depot.database.writing() as session:
+            for number, freed in enumerate((0, 1, 0, 1, 1)):
+                await store.record(session, garbage_run(depot, str(number), freed=freed))
+
+    depot.run(some())
+
+    assert [row.started_by for row in depot.run(recorded(depot))] == ["4", "3", "2", "1"]
+
+
 def test_only_the_last_runs_stay(depot: Depot) -> None:
     """The oldest ones are forgotten."""
 
     async def many() -> None:
-        now = depot.clock()
         async with depot.database.writing() as session:
             for number in range(MAX_RUNS + 5):
-                run = GarbageRun(
-                    started_at=now,
-                    finished_at=now,
-                    started_by=str(number),
-                    manifests=1,
-                    blobs=0,
-                    bytes=0,
-                    uploads=0,
-                    failure="",
-                )
-                await store.record(session, run)
+                await store.record(session, garbage_run(depot, str(number)))
 
     depot.run(many())
 
