@@ -72,5 +72,6 @@ def _forged_key_is_refused(hythe: HytheClient, known: Path, image: str) -> None:
     known.write_text(json.dumps({**remembered, "key": str(VerifierKey(name, bytes(32)))}))
     failed = hythe.run("verify", "--log", image)
     assert failed.returncode == 6
-    assert str(known) in failed.stderr
+    assert f"the key of the log of {known.stem} changed" in failed.stderr
+    assert f"if it is this one, delete {known}" in failed.stderr
     known.write_text(content)

@@ -142,8 +142,8 @@ def verify_log(
     except InvalidNote as error:
         raise CommandFailed(
             f"the checkpoint of {reference.host} is not valid: {error}",
-            "if its operator replaced the log's key and says so in another way, delete "
-            f"{known.path(reference.host)}; otherwise do not use its images",
+            "do not use its images, and ask its operator; a checkpoint for --checkpoint that an earlier key of the log "
+            "signed can no longer be compared (docs/tag-log.md)",
             TAMPERED,
         ) from error
     except TamperedLog as error:
@@ -169,7 +169,9 @@ class _Verification:
         from hythe.transparency.note import VerifierKey
         from hythe.transparency.verification import verify_complete, verify_growth
 
-        key = VerifierKey.parse(self._seen.key if self._seen else self._log.text("key"))
+        key = VerifierKey.parse(self._log.text("key"))
+        if self._seen is not None and str(key) != self._seen.key:
+            raise self._key_changed(self._seen.key, str(key))
         seen = open_checkpoint(self._seen.checkpoint, key) if self._seen else None
         other = open_checkpoint(_read_shared(self._client, shared), key) if shared else None
         checkpoint, note, digest, history = self._verified(key, seen)
@@ -190,6 +192,15 @@ class _Verification:
             complete=complete,
             earlier_repository_ended=ended,
             checkpoint=note,
+        )
+
+    def _key_changed(self, known: str, present: str) -> CommandFailed:
+        host = self._reference.host
+        return CommandFailed(
+            f"the key of the log of {host} changed: it was {known}, and is {present}",
+            "ask the hub's operator in another way for the new key (docs/tag-log.md); if it is this one, delete "
+            f"{self._known.path(host)}; otherwise do not use the hub's images",
+            TAMPERED,
         )
 
     @property

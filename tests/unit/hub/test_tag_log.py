@@ -16,7 +16,11 @@ from hythe.database.tables.tag_log import tag_log, tag_log_entries, tag_log_queu
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid, NotFound
+from hythe.hub.logs.tag_log_sequencer import TagLogSequencer
 from hythe.hub.repositories.repositories import NewRepository
+from hythe.hub.secret_box import SecretBox, SecretLost
+from hythe.registry.installation import Kind, join_installation
+from hythe.registry.sql.installation import set_key_fingerprint
 from hythe.transparency import tiles, verification
 from hythe.transparency.checkpoint import Checkpoint, open_checkpoint
 from hythe.transparency.entry import Entry, parse_bundle
@@ -236,6 +240,37 @@ def test_moves_of_two_servers_are_logged_once(services: Services, ann: HubActor)
     entries = Log(services).entries()
     assert len(entries) == 6
     assert len({entry.encoded() for entry in entries}) == 6
+
+
+def test_a_lost_key_is_replaced(services: Services, ann: HubActor) -> None:
+    """With a new secret.key the log continues: a new key signs the same entries, under the same name."""
+    log = Log(services)
+    services.run(join_installation(services.database, services.registry.verification._storage, Kind.HUB))
+    push_three(services, ann)
+    before, old_key = log.append(), log.key
+    digests = push_three(services, ann)
+    box = SecretBox(b"n" * 32)
+    sequencer = TagLogSequencer(services.database, box, "https://moved.example")
+
+    async def give_up_lost_key() -> None:
+        async with services.database.writing() as session:
+            await set_key_fingerprint(session, box.fingerprint)
+
+    with pytest.raises(SecretLost):
+        services.run(sequencer.append_queued())  # a server with another key than that of the installation
+    assert log.key == old_key
+    services.run(give_up_lost_key())
+    assert services.run(sequencer.append_queued()) == len(digests)
+
+    after = log.append()
+    assert (log.key.name, after.origin) == (old_key.name, before.origin)
+    assert log.key != old_key
+    verification.verify_growth(before, after, log)
+    log.verify(digests[-1])
+    restarted = TagLogSequencer(services.database, box, "https://moved.example")
+    key = log.key
+    assert services.run(restarted.append_queued()) == 0
+    assert log.key == key
 
 
 def _changed_leaf(log: Log) -> None:

@@ -4,9 +4,13 @@ Database triggers queue what happens in its own transaction (migration 0023), so
 server looks for queued entries once a second; one at a time appends, because it locks the row of the log. Each step is
 a short transaction that moves entries from the queue into the log, changes the growing tiles, and signs the checkpoint:
 after a crash, either all of it was done or nothing.
+
+If the installation's key was lost and given up, the log's private key is lost, too. The first look after the start then
+replaces it: the entries and their tree stay, and a new key signs the same checkpoint and those that follow.
 """
 
 import base64
+import logging
 import secrets
 from collections.abc import Sequence
 
@@ -14,12 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from hythe.database import Database, Session
 from hythe.database.pacing import StepSize, paced
-from hythe.hub.secret_box import SecretBox
+from hythe.hub.secret_box import SecretBox, SecretLost
 from hythe.hub.sql import tag_log as store
 from hythe.hub.sql.tag_log import LoggedRepository, LogRow, NewEntry, QueuedEntry
 from hythe.periodic import repeat
+from hythe.registry.sql import installation as installation_store
 from hythe.transparency import tiles
-from hythe.transparency.checkpoint import Checkpoint
+from hythe.transparency.checkpoint import Checkpoint, open_checkpoint
 from hythe.transparency.entry import DELETED, SALT_SIZE, VERSION, Entry, utc_text
 from hythe.transparency.note import VerifierKey
 from hythe.transparency.tree import EMPTY_ROOT, leaf_hash
@@ -36,6 +41,8 @@ LOG_KEY = "tag log key"
 PATH = "/api/v1/tag-log"
 """Where the log is served."""
 
+_log = logging.getLogger(__name__)
+
 
 class TagLogSequencer:
     """The writer of the tag log."""
@@ -45,7 +52,7 @@ class TagLogSequencer:
         self._secret_box = secret_box
         self._public_url = public_url
         self._signing: tuple[str, Ed25519PrivateKey] | None = None
-        self._exists = False
+        self._opened = False
 
     async def run(self) -> None:
         """Append what is queued until cancelled; log failures and retry."""
@@ -53,8 +60,8 @@ class TagLogSequencer:
 
     async def append_queued(self) -> int:
         """Append everything that is queued; return the number of entries. The first call creates the log."""
-        if not self._exists:
-            await self._create()
+        if not self._opened:
+            await self._open()
         database, size = paced(self._database), StepSize(MAX_STEP)
         after = count = 0
         # An entry behind ``after`` that was committed late is appended by the next call.
@@ -70,21 +77,56 @@ class TagLogSequencer:
         async with self._database.reading() as session:
             return bool(await store.waiting(session, after, 1))
 
-    async def _create(self) -> None:
-        """Create the log with a new key, unless it exists. Its name never changes, even if ``public_url`` does."""
+    async def _open(self) -> None:
+        """Create the log unless it exists; replace its key if that was sealed with a lost one. Raises SecretLost."""
         async with self._database.reading() as session:
-            self._exists = await store.log(session) is not None
-        if self._exists:
-            return
-        key = Ed25519PrivateKey.generate()
+            log = await store.log(session)
+        if log is None:
+            await self._create()
+        elif not self._has_key(log):
+            await self._replace_key()
+        self._opened = True
+
+    async def _create(self) -> None:
+        """Create the log with a new key. Its name never changes, even if ``public_url`` does."""
         host = self._public_url.partition("://")[2].rstrip("/") or f"hythe-{secrets.token_hex(8)}"
         origin = f"{host}{PATH}"
-        sealed = self._secret_box.seal(LOG_KEY, base64.b64encode(key.private_bytes_raw()).decode())
-        public = str(VerifierKey(origin, key.public_key().public_bytes_raw()))
+        key, public, sealed = self._new_key(origin)
         checkpoint = Checkpoint(origin, 0, EMPTY_ROOT).signed(key)
         async with self._database.writing() as session:
-            await store.create(session, LogRow(origin, public, sealed, 0, checkpoint))
-        self._exists = True
+            await store.create(session, LogRow(origin, str(public), sealed, 0, checkpoint))
+
+    def _new_key(self, origin: str) -> tuple[Ed25519PrivateKey, VerifierKey, str]:
+        """Return a new private key, its public key, and the private one sealed."""
+        key = Ed25519PrivateKey.generate()
+        sealed = self._secret_box.seal(LOG_KEY, base64.b64encode(key.private_bytes_raw()).decode())
+        return key, VerifierKey(origin, key.public_key().public_bytes_raw()), sealed
+
+    def _has_key(self, log: LogRow) -> bool:
+        try:
+            self._key(log)
+        except SecretLost:
+            return False
+        return True
+
+    async def _replace_key(self) -> None:
+        """Sign the log with a new key from now on; raise SecretLost if this is not the key of the installation."""
+        async with self._database.writing() as session:
+            installation = await installation_store.find(session)
+            if installation is None or installation.key_fingerprint != self._secret_box.fingerprint:
+                raise SecretLost
+            log = await store.locked_log(session)
+            if log is None or self._has_key(log):
+                return  # another server is replacing it, or has
+            # What the lost key signed is still what the tree has: tiles and checkpoints change together.
+            checkpoint = open_checkpoint(log.checkpoint, VerifierKey.parse(log.public_key))
+            key, public, sealed = self._new_key(log.origin)
+            await store.set_key(session, str(public), sealed, checkpoint.signed(key))
+        _log.warning(
+            "the key that signs the tag log was lost with secret.key; tell users that the new one is %s "
+            "(docs/tag-log.md)",
+            public,
+        )
 
     async def _step(self, database: Database, after: int, limit: int) -> Sequence[QueuedEntry]:
         """Append some entries in one transaction and return them; none if another server is appending."""

@@ -22,6 +22,13 @@ _LOCKED_LOG = _LOG.with_for_update(skip_locked=True)
 _SET_CHECKPOINT = (
     update(tag_log).where(tag_log.c.number == 1).values(size=bindparam("size_"), checkpoint=bindparam("checkpoint_"))
 )
+_SET_KEY = (
+    update(tag_log)
+    .where(tag_log.c.number == 1)
+    .values(
+        public_key=bindparam("public_key_"), private_key=bindparam("private_key_"), checkpoint=bindparam("checkpoint_")
+    )
+)
 _WAITING = (
     select(tag_log_queue)
     .where(tag_log_queue.c.id > bindparam("after"))
@@ -134,6 +141,12 @@ async def create(session: Session, log: LogRow) -> None:
 async def set_checkpoint(session: Session, size: int, checkpoint: str) -> None:
     """Record the checkpoint for a new size."""
     await session.run(_SET_CHECKPOINT, {"size_": size, "checkpoint_": checkpoint})
+
+
+async def set_key(session: Session, public_key: str, private_key: str, checkpoint: str) -> None:
+    """Replace the keys of the log, and record the checkpoint that the new one signed; ``private_key`` is sealed."""
+    keys = {"public_key_": public_key, "private_key_": private_key}
+    await session.run(_SET_KEY, {**keys, "checkpoint_": checkpoint})
 
 
 async def waiting(session: Session, after: int, limit: int) -> tuple[QueuedEntry, ...]:
