@@ -150,14 +150,12 @@ class BuildQueue:
 
     async def _claim(self, worker: str) -> ClaimedBuild | None:
         async with self._database.reading() as session:
-            if await rows.candidate(session, datetime.now(UTC), self._policy.per_account) is None:
-                return None
-            if await rows.drains(session, worker):
+            if await self._candidate(session, datetime.now(UTC)) is None:
                 return None
         async with self._database.writing() as session:
             await rows.lock_claims(session)
             now = datetime.now(UTC)
-            found = await rows.candidate(session, now, self._policy.per_account)
+            found = await self._candidate(session, now)
             if found is None:
                 return None
             build_id, fence, status = found
@@ -165,12 +163,18 @@ class BuildQueue:
                 return None
             if status == BuildStatus.QUEUED.value and await self._refuse_if_needed(session, build_id):
                 return None
+            # A draining worker has ended builds that are not started: all workers may be draining.
+            if await rows.drains(session, worker):
+                return None
             key = secrets.token_urlsafe(32)
             lease = Lease(build_id, fence + 1, digest_of(key))
             if not await rows.take(session, lease, worker, now, now + timedelta(seconds=self._policy.lease)):
                 return None
             build = await self._notify_by_id(session, build_id)
         return ClaimedBuild(build, key)
+
+    async def _candidate(self, session: Session, now: datetime) -> tuple[int, int, str] | None:
+        return await rows.candidate(session, now, self._policy.per_account, self._policy.attempts)
 
     async def _refuse_if_needed(self, session: Session, build_id: int) -> bool:
         """Refuse the queued builds of this build's account if it has no minutes left; return whether it has none."""

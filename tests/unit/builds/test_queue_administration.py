@@ -182,6 +182,37 @@ def test_a_lost_worker(hub: Hub, run: Run[Any]) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("cancelled", [True, False], ids=["cancelled", "lost"])
+def test_draining_workers_end_what_no_worker_can_start(hub: Hub, run: Run[Any], cancelled: bool) -> None:
+    """Builds of lost workers end while all workers drain, if they were cancelled or workers were lost too often."""
+
+    async def scenario() -> None:
+        worker = await hub.connect()
+        again, ended = [await hub.push(await hub.set_up(f"{name}/app"), "1") for name in ("ann", "ben")]
+        for build_id in (again, ended):
+            assert (await hub.claim()).build.id == build_id
+        async with hub.database.writing() as session:
+            expired = datetime.now(UTC) - timedelta(seconds=1)
+            await session.run(update(builds).values(lease_until=expired))
+            if not cancelled:
+                attempts = hub.queue.policy.attempts
+                await session.run(update(builds).where(builds.c.id == ended).values(fence=attempts))
+        if cancelled:
+            await hub.administration.cancel(OPERATOR, ended)
+        await hub.workers.drain(OPERATOR, worker.id, draining=True)
+
+        for _ in range(2):
+            assert await hub.queue.claim(WORKER.worker) is None
+        assert await hub.status(ended) in (BuildStatus.CANCELLED, BuildStatus.FAILED)
+        assert await hub.status(again) is BuildStatus.RUNNING
+        await hub.workers.drain(OPERATOR, worker.id, draining=False)
+        claimed = await hub.queue.claim(WORKER.worker)
+        assert claimed is not None
+        assert claimed.build.id == again
+
+    run(scenario())
+
+
 def test_workers_describe_themselves(hub: Hub, run: Run[Any]) -> None:
     """They are listed with their builds, are connected while they ask or build, and go after some days."""
 

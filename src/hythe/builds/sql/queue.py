@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, func, literal, literal_column, select, text, update
+from sqlalchemy import ColumnElement, and_, case, func, literal, literal_column, select, text, update
 
 from hythe.builds.sql.builds import end
 from hythe.builds.status import BuildStatus
@@ -62,17 +62,19 @@ async def lock_claims(session: Session) -> None:
         await session.run(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
 
 
-async def candidate(session: Session, now: datetime, per_account: int) -> tuple[int, int, str] | None:
+async def candidate(session: Session, now: datetime, per_account: int, attempts: int) -> tuple[int, int, str] | None:
     """Return (id, fence, status) of the next build, None if no build can start.
 
-    A build whose worker was lost comes first. Otherwise a build can start if no other with its concurrency key is
+    A build whose worker was lost comes first, and of these one that is not started again: it was cancelled, or has had
+    all its ``attempts``. Otherwise a build can start if no other with its concurrency key is
     running and its account is not blocked and below its limit; the account with the fewest running builds comes first,
     then the build that has waited longest.
     """
+    ends = (builds.c.cancelled_by != "") | (builds.c.fence >= attempts)
     lost = await session.row(
         select(builds.c.id, builds.c.fence, builds.c.status)
         .where(_UNFINISHED, builds.c.status == _RUNNING, builds.c.lease_until < now)
-        .order_by(builds.c.id)
+        .order_by(case((ends, 0), else_=1), builds.c.id)
         .limit(1)
     )
     if lost is not None:
