@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 
 import httpx2
 import pytest
@@ -160,6 +162,23 @@ def test_accounts(administrator: Raw, content: Content, boss: str) -> None:
     assert administrator.send(f"{address}/delete", confirm=name).headers["location"] == "/admin/accounts"
     assert administrator.get(address).status_code == 404
     assert audited(content, boss, target=name, action="user.block") == [("user.block", name)]
+
+
+def test_a_stolen_session_gives_no_role(administrator: Raw, content: Content, boss: str) -> None:
+    """A session of an hour ago leads to the confirmation, and from there back to the account."""
+    name = content.account("ann")
+    address = f"/admin/accounts/{name}"
+    with closing(sqlite3.connect(content.server.data / "hythe.db", timeout=30)) as connection, connection:
+        of_user = "user_id = (SELECT id FROM users WHERE name = ?)"
+        connection.execute(f"UPDATE sessions SET confirmed_at = '2020-01-01 00:00:00' WHERE {of_user}", (boss,))
+
+    for path in (f"{address}/role", f"{address}/reset-second-factors"):
+        refused = act(administrator, path, role="administrator")
+        assert refused.headers["location"] == f"/account/confirm?next={address}"
+    assert 'value="administrator" checked' not in administrator.get(address).text
+    confirmed = act(administrator, "/account/confirm", password=PASSWORD, next=address)
+    assert confirmed.headers["location"] == address
+    assert act(administrator, f"{address}/role", role="curator").status_code == 303
 
 
 def test_an_organization_has_no_role(administrator: Raw, content: Content) -> None:

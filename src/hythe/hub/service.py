@@ -254,7 +254,7 @@ def make_hub(
     administration = UserAdministration(database, access, registry.repositories, account_listeners, clock)
     states = SignInStates(foundation.secret_box, clock)
     pending, factors, confirmations = _second_factors(foundation, states)
-    emails, resets = _email(foundation)
+    emails, resets = _email(foundation, confirmations)
     relocation = Relocation(account_listeners, clock)
     transfers = TransferService(database, access, relocation, foundation.mail_queue, clock, settings.hub_url)
     groups = (
@@ -270,7 +270,7 @@ def make_hub(
         credentials=credentials,
         users=_user_service(foundation, emails),
         administration=administration,
-        hub_administration=make_administration(database, access, registry, transfers, clock, settings),
+        hub_administration=make_administration(database, access, registry, transfers, confirmations, clock, settings),
         sessions=SessionService(database, access, credentials, states, clock, settings.session_lifetime),
         emails=emails,
         password_resets=resets,
@@ -368,11 +368,11 @@ def _identity_service(
     )
 
 
-def _email(foundation: HubFoundation) -> tuple[EmailAddresses, PasswordResets]:
+def _email(foundation: HubFoundation, confirmations: ConfirmationService) -> tuple[EmailAddresses, PasswordResets]:
     database, access, clock, mail = foundation.database, foundation.access, foundation.clock, foundation.mail_queue
     links = MailLinks(foundation.settings.hub_url, clock)
-    emails = EmailAddresses(database, access, foundation.credentials, mail, links, clock)
-    resets = PasswordResets(database, access, foundation.passwords, foundation.attempts, mail, links, clock)
+    emails = EmailAddresses(database, access, foundation.credentials, confirmations, mail, links, clock)
+    resets = PasswordResets(database, confirmations, foundation.passwords, foundation.attempts, mail, links, clock)
     return emails, resets
 
 

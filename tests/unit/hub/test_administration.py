@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
 import pytest
 from tests.unit.hub.services import PASSWORD, Services
 
@@ -13,7 +17,7 @@ from hythe.hub.administration.abuse_reports import Category, NewReport, ReportCl
 from hythe.hub.administration.blocked_digests import NewBlockedDigest
 from hythe.hub.administration.blocked_names import NewBlockedName
 from hythe.hub.administration.takedowns import TakedownReason
-from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, TooManyAttempts
+from hythe.hub.errors import ConfirmationNeeded, Invalid, NotFound, Refused, SignInNeeded, TooManyAttempts
 from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Paging
@@ -120,6 +124,46 @@ def test_roles_on_the_hub(services: Services, ann: HubActor, curator: HubActor) 
     with pytest.raises(Refused):
         services.run(accounts.set_roles(curator, "curator", RolesChange(administrator=False)))
     assert services.run(services.hub.hub_administration.storage.report(curator)).repositories == 1
+
+
+def test_a_stolen_session_of_an_administrator_takes_over_no_account(
+    services: Services, ann: HubActor, curator: HubActor
+) -> None:
+    """Ten minutes after the sign-in it needs the password again; a token never suffices; the operator needs none."""
+    hub, run = services.hub, services.run
+
+    def changes(actor: HubActor) -> list[Callable[[], Coroutine[Any, Any, Any]]]:
+        return [
+            lambda: hub.hub_administration.accounts.set_roles(actor, "ann", RolesChange(administrator=True)),
+            lambda: hub.second_factors.reset(actor, "ann"),
+            lambda: hub.emails.set(actor, "ann", "thief@example.com"),
+            lambda: hub.password_resets.link(actor, "ann"),
+        ]
+
+    session = run(hub.sessions.actor(run(hub.sessions.sign_in("curator", PASSWORD, "here")).token))
+    services.clock.forward(minutes=11)
+    for change in changes(session):
+        with pytest.raises(ConfirmationNeeded):
+            run(change())
+    for change in changes(msgspec.structs.replace(curator, password_given=False)):
+        with pytest.raises(Refused, match="a token may not"):
+            run(change())
+    shown = run(hub.hub_administration.accounts.get(curator, "ann"))
+    assert (shown.administrator, run(hub.users.get(curator, "ann")).email) == (False, "ann@example.com")
+
+    run(hub.confirmations.by_password(session, PASSWORD))
+    for change in (*changes(session), *changes(HubActor.operator())):
+        run(change())
+
+
+def test_administrators_change_how_they_sign_in_as_others_do(services: Services, curator: HubActor) -> None:
+    """With their password, not by what they do to other accounts."""
+    for change in (
+        services.hub.emails.set(curator, "curator", "thief@example.com"),
+        services.hub.password_resets.link(curator, "curator"),
+    ):
+        with pytest.raises(Refused, match="your own"):
+            services.run(change)
 
 
 def test_an_organization_gets_no_password(services: Services, ann: HubActor, curator: HubActor) -> None:

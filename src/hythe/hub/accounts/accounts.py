@@ -14,6 +14,7 @@ from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
 from hythe.hub.logs import audit
 from hythe.hub.page import Page, Paging
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sign_in.sessions import sign_out_everywhere
 from hythe.hub.sql import accounts as store
 from hythe.hub.sql import user_administration as administration_store
@@ -33,9 +34,16 @@ class RolesChange(msgspec.Struct, frozen=True, omit_defaults=True):
 class AccountService:
     """All accounts. Every call raises SignInNeeded or Refused unless an administrator calls."""
 
-    def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        access: HubAccess,
+        confirmations: ConfirmationService,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._database = database
         self._access = access
+        self._confirmations = confirmations
         self._clock = clock
 
     async def find(
@@ -73,8 +81,8 @@ class AccountService:
             )
 
     async def set_roles(self, actor: HubActor, name: str, change: RolesChange) -> None:
-        """Make an account an administrator or a curator, or end that. Raises NotFound, Refused."""
-        await self._access.require_hub(actor, HubAction.SET_HUB_ROLE)
+        """Make an account an administrator or a curator, or end that. Raises NotFound, Refused, ConfirmationNeeded."""
+        await self._confirmations.require_on_hub(actor, HubAction.SET_HUB_ROLE)
         async with self._database.writing() as session:
             admins = await administration_store.lock_active_admins(session)
             user = await _named(session, name)

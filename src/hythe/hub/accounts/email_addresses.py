@@ -19,6 +19,7 @@ from hythe.hub.logs import audit
 from hythe.hub.mail import mail_texts
 from hythe.hub.mail.mail import MailQueue
 from hythe.hub.mail.mail_links import LinkPurpose, MailLink, MailLinks
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sign_in.credentials import CredentialService
 from hythe.hub.sign_in.sessions import sign_out_everywhere
 from hythe.hub.sql import users as user_store
@@ -58,6 +59,7 @@ class EmailAddresses:
         database: Database,
         access: HubAccess,
         credentials: CredentialService,
+        confirmations: ConfirmationService,
         mail: MailQueue,
         links: MailLinks,
         clock: Callable[[], datetime],
@@ -65,6 +67,7 @@ class EmailAddresses:
         self._database = database
         self._access = access
         self._credentials = credentials
+        self._confirmations = confirmations
         self._mail = mail
         self._links = links
         self._clock = clock
@@ -192,9 +195,9 @@ class EmailAddresses:
     async def set(self, actor: HubActor, name: str, email: str) -> User:
         """Give an account another address, or confirm its present one; for administrators, who know whose it is.
 
-        Raises SignInNeeded, Refused, NotFound, Invalid, Taken.
+        Raises SignInNeeded, Refused, ConfirmationNeeded, NotFound, Invalid, Taken.
         """
-        await self._access.require_hub(actor, HubAction.SET_EMAIL)
+        await self._confirmations.require_on_hub(actor, HubAction.SET_EMAIL)
         EmailChange(email, "").check()
         email = email.lower()
         try:
@@ -202,6 +205,8 @@ class EmailAddresses:
                 user = await user_store.by_name(session, name) if could_be_name(name) else None
                 if user is None:
                     raise NotFound(f"user {name!r} does not exist", "'hythe admin list-users' shows all accounts")
+                if user.id == actor.user_id:
+                    raise Refused("you cannot set your own e-mail address", "change it on the page of your account")
                 if email != user.email:
                     await self._links.remove(session, user.id, *LinkPurpose)
                     await self._mail.add(session, mail_texts.email_changed(user, email, self._links.host, ""))

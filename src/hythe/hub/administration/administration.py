@@ -18,6 +18,7 @@ from hythe.hub.administration.overview import OverviewService
 from hythe.hub.administration.settings_in_force import SettingsService
 from hythe.hub.administration.takedowns import TakedownService
 from hythe.hub.renaming.transfers import TransferService
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.registry.service import RegistryServices
 from hythe.settings import Settings
 
@@ -44,6 +45,7 @@ def make_administration(
     access: HubAccess,
     registry: RegistryServices,
     transfers: TransferService,
+    confirmations: ConfirmationService,
     clock: Callable[[], datetime],
     settings: Settings,
 ) -> Administration:
@@ -57,7 +59,7 @@ def make_administration(
         AbuseReports(database, access, takedowns, clock),
         BlockedNames(database, access, clock),
         BlockedDigests(database, access, registry, clock),
-        AccountService(database, access, clock),
+        AccountService(database, access, confirmations, clock),
         StorageService(database, access),
         GarbageService(database, access, registry.garbage, clock),
         SettingsService(access, settings),

@@ -1,7 +1,8 @@
 """Confirmation that it is still the user who uses a session, before it changes how the account signs in.
 
-A stolen session alone cannot add a passkey, turn off two-factor authentication or convert the account: the user has to
-have signed in, or given their password, a second factor or a linked identity again, within ``CONFIRMED_FOR``.
+A stolen session alone cannot add a passkey, turn off two-factor authentication or convert the account, nor, if it is
+an administrator's, make another account an administrator or change how it signs in: the user has to have signed in, or
+given their password, a second factor or a linked identity again, within ``CONFIRMED_FOR``.
 """
 
 from collections.abc import Callable
@@ -54,12 +55,21 @@ class ConfirmationService:
         if actor.password_given:
             return user_id
         if not actor.session_id:
-            raise Refused("a token may not change how you sign in", "sign in with your password")
+            raise Refused("a token may not change how accounts sign in", "sign in with your password")
         async with self._database.reading() as session:
             at = await store.confirmed_at(session, user_id, actor.session_id)
         if at is None or self._clock() - at > CONFIRMED_FOR:
             raise ConfirmationNeeded
         return user_id
+
+    async def require_on_hub(self, actor: HubActor, action: HubAction) -> None:
+        """Check that the actor may do this on the hub, and confirmed who they are recently; ``hythe admin`` need not.
+
+        Raises SignInNeeded, Refused, ConfirmationNeeded.
+        """
+        await self._access.require_hub(actor, action)
+        if not actor.operating:
+            await self.require(actor)
 
     async def by_password(self, actor: HubActor, password: str) -> None:
         """Confirm the actor's session by the account's password. Raises Invalid, TooManyAttempts, Refused."""

@@ -9,17 +9,17 @@ from datetime import datetime
 
 from hythe.database import Database, Session
 from hythe.hub.access.actions import HubAction
-from hythe.hub.access.decision import HubAccess
 from hythe.hub.accounts.email_addresses import active_user, email_problem, record_by_link
 from hythe.hub.accounts.namespaces import could_be_name
 from hythe.hub.accounts.user import User
 from hythe.hub.actor import HubActor
-from hythe.hub.errors import Invalid, NotFound, TooManyAttempts
+from hythe.hub.errors import Invalid, NotFound, Refused, TooManyAttempts
 from hythe.hub.logs import audit
 from hythe.hub.mail import mail_texts
 from hythe.hub.mail.mail import MailQueue
 from hythe.hub.mail.mail_links import LinkPurpose, MailLinks
 from hythe.hub.sign_in.client_network import client_network
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sign_in.login_throttle import LoginThrottle
 from hythe.hub.sign_in.passwords import Passwords, password_problem
 from hythe.hub.sign_in.sessions import sign_out_everywhere
@@ -37,7 +37,7 @@ class PasswordResets:
     def __init__(
         self,
         database: Database,
-        access: HubAccess,
+        confirmations: ConfirmationService,
         passwords: Passwords,
         attempts: LoginThrottle,
         mail: MailQueue,
@@ -45,7 +45,7 @@ class PasswordResets:
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
-        self._access = access
+        self._confirmations = confirmations
         self._passwords = passwords
         self._attempts = attempts
         self._mail = mail
@@ -103,13 +103,15 @@ class PasswordResets:
     async def link(self, actor: HubActor, name: str) -> str:
         """Return the URL with which a user can set a new password; for administrators, who pass it on.
 
-        Raises SignInNeeded, Refused, NotFound.
+        Raises SignInNeeded, Refused, ConfirmationNeeded, NotFound.
         """
-        await self._access.require_hub(actor, HubAction.RESET_PASSWORD)
+        await self._confirmations.require_on_hub(actor, HubAction.RESET_PASSWORD)
         async with self._database.writing() as session:
             user = await user_store.by_name(session, name) if could_be_name(name) else None
             if user is None or email_problem(user.email):
                 raise NotFound(f"user {name!r} does not exist", "'hythe admin list-users' shows all accounts")
+            if user.id == actor.user_id:
+                raise Refused("you cannot reset your own password", "change it on the page of your account")
             await audit.record(
                 session, actor, HubAction.RESET_PASSWORD, user.name, namespace=user.name, at=self._clock()
             )

@@ -210,9 +210,11 @@ class SecondFactorService:
     async def reset(self, actor: HubActor, name: str) -> None:
         """Remove all second factors of another account, whose user lost them; for administrators.
 
-        Its sessions and logins end, and the password alone signs in again. Raises NotFound, Refused.
+        Its sessions and logins end, and the password alone signs in again.
+
+        Raises NotFound, Refused, ConfirmationNeeded.
         """
-        await self._access.require_hub(actor, HubAction.RESET_SECOND_FACTORS)
+        await self._confirmations.require_on_hub(actor, HubAction.RESET_SECOND_FACTORS)
         async with self._database.writing() as session:
             found = await user_store.by_name(session, name) if could_be_name(name) else None
             if found is None:

@@ -98,7 +98,10 @@ def _error_page(page: PageRequest, error: Exception) -> Response:
 def _after_confirmation(page: PageRequest) -> str:
     """Return the page to show after a confirmation: a form has to be sent again from its own page."""
     path = page.request.url.path
-    return path if page.request.method in ("GET", "HEAD") else "/".join(path.split("/")[:3])
+    if page.request.method in ("GET", "HEAD"):
+        return path
+    # /account/identities of /account/identities/1/unlink, /admin/accounts/ann of /admin/accounts/ann/role
+    return "/".join(path.split("/")[: 4 if path.startswith("/admin/") else 3])
 
 
 def _render(page: PageRequest, status: int, text: str = "") -> Response:
