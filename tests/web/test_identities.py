@@ -74,6 +74,7 @@ def test_sign_in_with_a_provider(
     page.get_by_role("button", name="Confirm with The Company").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.get_by_role("link", name="Continue to The Company").click()
+    _sign_in_at_provider(page, "17")
     page.get_by_role("heading", name="Turn ann-of-company into an organization").wait_for()
     page.goto(f"{company_hub.url}/account/identities")
     page.get_by_role("button", name="Unlink The Company").click()

@@ -35,6 +35,8 @@ class _Team(msgspec.Struct, frozen=True):
 class GitHubProvider:
     """GitHub as an identity provider; see IdentityProvider. Groups are ``ORGANIZATION`` and ``ORGANIZATION/TEAM``."""
 
+    proves_sign_in = False
+
     def __init__(
         self, name: str, title: str, url: str, http: ProviderHTTP, client: OAuthClient, rules: AccountRules
     ) -> None:

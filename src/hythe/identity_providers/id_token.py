@@ -134,10 +134,26 @@ def require_nonce(claims: Mapping[str, Any], nonce: str) -> None:
         raise IdTokenRejected("the ID token is for another sign-in", "sign in again")
 
 
+def require_new_sign_in(claims: Mapping[str, Any], began_at: datetime, now: datetime) -> None:
+    """Check that the user signed in at the provider since ``began_at``. Raises IdTokenRejected.
+
+    The token is for this request (see ``require_nonce``), so it was issued between ``began_at`` and ``now``. The two
+    times in it are by the provider's clock, which may differ from that of the hub.
+    """
+    try:
+        age = _time(claims.get("iat")) - _time(claims.get("auth_time"))
+    except (ValueError, TypeError, OverflowError) as error:
+        message = "the identity provider does not say when you signed in there"
+        raise IdTokenRejected(message, "sign out of the hub, and sign in again") from error
+    if age > now - began_at + CLOCK_SKEW:
+        raise IdTokenRejected("you signed in at the identity provider before you began", "sign in there again")
+
+
 def _require_time(token: IdToken, now: datetime) -> None:
-    if token.expires_at + CLOCK_SKEW <= now:
+    # The times of a token can be so extreme that nothing can be added to them.
+    if token.expires_at <= now - CLOCK_SKEW:
         raise IdTokenRejected("the ID token has expired", "request a new one right before the login")
-    if token.valid_from - CLOCK_SKEW > now:
+    if token.valid_from > now + CLOCK_SKEW:
         raise IdTokenRejected("the ID token is not valid yet", "compare the clocks of the issuer and the hub")
     if token.ends_at <= now:
         hours = f"{MAX_AGE.total_seconds() / 3600:.0f} hours"

@@ -17,7 +17,13 @@ from hythe.identity_providers.discovery import Issuer, Metadata
 from hythe.identity_providers.errors import IdentityRejected, ProviderUnavailable
 from hythe.identity_providers.external_identity import ExternalIdentity, groups_of, text_of
 from hythe.identity_providers.http import ProviderHTTP
-from hythe.identity_providers.id_token import for_client, parse_id_token, require_nonce, verify_id_token
+from hythe.identity_providers.id_token import (
+    for_client,
+    parse_id_token,
+    require_new_sign_in,
+    require_nonce,
+    verify_id_token,
+)
 from hythe.identity_providers.port import AuthorizationRequest
 
 MAX_REASON_LENGTH = 200
@@ -41,6 +47,8 @@ class TokenResponse(msgspec.Struct, frozen=True):
 
 class OpenIDProvider:
     """One OpenID Connect provider; see IdentityProvider."""
+
+    proves_sign_in = True
 
     def __init__(
         self,
@@ -68,8 +76,14 @@ class OpenIDProvider:
         metadata = await self._issuer.metadata(self._open_http)
         if not metadata.authorization_endpoint or not metadata.token_endpoint:
             raise ProviderUnavailable(f"{self.title} has no endpoints for signing in")
+        again = {} if authorization.began_at is None else {"prompt": "login", "max_age": "0"}
         return authorization_uri(
-            metadata.authorization_endpoint, self._client, self._scopes, authorization, nonce=authorization.nonce
+            metadata.authorization_endpoint,
+            self._client,
+            self._scopes,
+            authorization,
+            nonce=authorization.nonce,
+            **again,
         )
 
     async def identify(
@@ -84,6 +98,8 @@ class OpenIDProvider:
         await verify_id_token(id_token, self._issuer, self._open_http, for_client(self._client.id), now)
         claims = id_token.claims
         require_nonce(claims, authorization.nonce)
+        if authorization.began_at is not None:
+            require_new_sign_in(claims, authorization.began_at, now)
         if self._lacks_claims(claims) and metadata.userinfo_endpoint and token.access_token:
             more = await self._user_info(metadata, token.access_token, claims["sub"])
             if "email" in claims:

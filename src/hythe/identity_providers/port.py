@@ -14,12 +14,17 @@ SECRET_SIZE = 32
 
 
 class AuthorizationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The secrets of one sign-in, which bind the response to the browser that began it."""
+    """The secrets of one sign-in, which bind the response to the browser that began it.
+
+    ``began_at``: when a user who is signed in began to confirm that it is still them, which an earlier sign-in at the
+    provider does not show; None: that is enough.
+    """
 
     state: str
     nonce: str
     verifier: str
     redirect_uri: str
+    began_at: datetime | None = None
 
 
 class IdentityProvider(Protocol):
@@ -35,6 +40,8 @@ class IdentityProvider(Protocol):
     issuer: str
     """Identifies the provider: subjects are unique within it."""
     rules: AccountRules
+    proves_sign_in: bool
+    """Whether it asks the user to sign in again, and proves that they did, for requests with ``began_at``."""
 
     async def authorization_url(self, authorization: AuthorizationRequest) -> str:
         """Return the address at the provider to redirect the browser to."""

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import msgspec
 import pytest
@@ -251,6 +251,44 @@ def test_a_provider_that_is_down(services: Services) -> None:
     with pytest.raises(ProviderDown, match="gone"):
         services.run(hub.identities.begin_sign_in("gone", HUB, "/"))
     services.run(stack.aclose())
+
+
+def test_an_earlier_sign_in_at_the_provider_confirms_nothing(company: Company) -> None:
+    """The provider is to ask for a new sign-in; a thief who takes that out of the address gets nowhere."""
+    services = company.services
+    company.provider.put("1", **_claims("zoe"))
+    signed_in = company.sign_in("1").actor
+    assert signed_in is not None
+    started = services.run(services.hub.sessions.start(signed_in, "192.0.2.1", ""))
+    zoe = services.run(services.hub.sessions.actor(started.token))
+    services.clock.forward(minutes=11)
+
+    redirection = services.run(company.identities.begin_confirmation(zoe, "company", HUB, "/"))
+    address = urlsplit(redirection.url)
+    query = dict(parse_qsl(address.query))
+    assert (query.pop("prompt"), query.pop("max_age")) == ("login", "0")
+    shortened = address._replace(query=urlencode(query)).geturl()
+    with pytest.raises(Refused, match="does not say when"):
+        company.complete(company.respond(shortened, "1"), redirection.cookie, zoe)
+    with pytest.raises(ConfirmationNeeded):
+        services.run(services.hub.confirmations.require(zoe))
+    company.complete(company.respond(redirection.url, "1"), redirection.cookie, zoe)
+    services.run(services.hub.confirmations.require(zoe))
+
+
+def test_a_provider_that_proves_no_new_sign_in_confirms_nothing(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain OAuth can sign in, but its answer may come from a session of yesterday."""
+    services = company.services
+    company.provider.put("1", **_claims("zoe"))
+    monkeypatch.setattr("hythe.identity_providers.oidc.OpenIDProvider.proves_sign_in", False)
+    zoe = company.sign_in("1").actor
+    assert zoe is not None
+
+    assert services.run(company.identities.confirmation_means(zoe)).providers == ()
+    with pytest.raises(Refused, match="company cannot confirm"):
+        services.run(company.identities.begin_confirmation(zoe, "company", HUB, "/"))
 
 
 def test_an_account_without_a_password_is_converted(company: Company) -> None:

@@ -68,6 +68,7 @@ def _identify(response: dict[str, str]) -> ExternalIdentity:
                 provider = providers.all[0]
                 query = dict(parse_qsl(urlsplit(await provider.authorization_url(REQUEST)).query))
                 assert (query["client_id"], query["state"]) == ("id", "state")
+                assert not provider.proves_sign_in
                 assert "read:org" in query["scope"]
                 stand_in.challenge = query["code_challenge"]
                 return await provider.identify(response, REQUEST, NOW)

@@ -96,7 +96,10 @@ class UnnamedAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Started(msgspec.Struct, frozen=True, kw_only=True):
-    """``user_id``: the account to link the identity to, or whose session it ``confirms``; None: a sign-in."""
+    """``user_id``: the account to link the identity to, or whose session it confirms; None: a sign-in.
+
+    ``began_at``: when a confirmation began; None: it is none.
+    """
 
     provider: str
     state: str
@@ -105,7 +108,7 @@ class _Started(msgspec.Struct, frozen=True, kw_only=True):
     redirect_uri: str
     target: str
     user_id: int | None
-    confirms: bool = False
+    began_at: datetime | None = None
     expires: int
 
 
@@ -171,9 +174,12 @@ class IdentityService:
     async def begin_confirmation(self, actor: HubActor, name: str, hub_url: str, target: str) -> Redirection:
         """Begin to confirm the actor's session by an identity that is linked to their account.
 
-        Raises NotFound, ProviderDown, SignInNeeded.
+        Raises NotFound, ProviderDown, SignInNeeded; Refused if the provider cannot prove that the user signed in again.
         """
         user_id = self._access.require_account(actor, HubAction.CONFIRM_SESSION)
+        provider = self._provider(name)
+        if not provider.proves_sign_in:
+            raise Refused(f"{provider.title} cannot confirm that it is still you", "sign out, and sign in again")
         return await self._begin(name, hub_url, target, user_id, confirms=True)
 
     async def confirmation_means(self, actor: HubActor) -> ConfirmationMeans:
@@ -182,16 +188,18 @@ class IdentityService:
         async with self._database.reading() as session:
             linked = {each.issuer for each in await store.of_user(session, user_id, MAX_IDENTITIES)}
             has_password = await store.has_password(session, user_id)
-        providers = [ProviderOffer(each.name, each.title) for each in self._providers.all if each.issuer in linked]
-        return ConfirmationMeans(has_password or LDAP in linked, tuple(providers))
+        proving = [each for each in self._providers.all if each.issuer in linked and each.proves_sign_in]
+        offers = tuple(ProviderOffer(each.name, each.title) for each in proving)
+        return ConfirmationMeans(has_password or LDAP in linked, offers)
 
     async def _begin(
         self, name: str, hub_url: str, target: str, user_id: int | None, *, confirms: bool = False
     ) -> Redirection:
         provider = self._provider(name)
         state, nonce, verifier = (secrets.token_urlsafe(SECRET_SIZE) for _ in range(3))
+        redirect_uri, began_at = f"{hub_url}{callback_path(name)}", self._clock() if confirms else None
         authorization = AuthorizationRequest(
-            state=state, nonce=nonce, verifier=verifier, redirect_uri=f"{hub_url}{callback_path(name)}"
+            state=state, nonce=nonce, verifier=verifier, redirect_uri=redirect_uri, began_at=began_at
         )
         with _hub_errors():
             url = await provider.authorization_url(authorization)
@@ -199,7 +207,6 @@ class IdentityService:
             provider=name,
             target=target if len(target) <= MAX_TARGET_LENGTH else "/",
             user_id=user_id,
-            confirms=confirms,
             expires=self._expiry(),
             **msgspec.structs.asdict(authorization),
         )
@@ -214,13 +221,17 @@ class IdentityService:
         provider = self._provider(name)
         started = self._started(name, response, cookie)
         authorization = AuthorizationRequest(
-            state=started.state, nonce=started.nonce, verifier=started.verifier, redirect_uri=started.redirect_uri
+            state=started.state,
+            nonce=started.nonce,
+            verifier=started.verifier,
+            redirect_uri=started.redirect_uri,
+            began_at=started.began_at,
         )
         if started.user_id is not None and started.user_id != actor.user_id:
             raise Refused("you have signed in as another user since you began", "begin again")
         with _hub_errors():
             identity = await provider.identify(response, authorization, self._clock())
-        if started.confirms:
+        if started.began_at is not None:
             await self._confirmations.by_identity(actor, await self._holder_id(identity))
             return Completed(target=started.target)
         if started.user_id is not None:
