@@ -105,7 +105,7 @@ class Issuer:
         if self._age() >= max_age:
             async with self._lock:
                 if self._age() >= max_age and self._clock() - self._failed_at >= self._pause:
-                    await self._look(open_http)
+                    await self._look_if_possible(open_http)
         if self._published is None or self._age() >= STALE:
             raise ProviderUnavailable(self._problem.message, self._problem.hint)
         return self._published
@@ -113,7 +113,16 @@ class Issuer:
     def _age(self) -> float:
         return float("inf") if self._published is None else self._clock() - self._published.read_at
 
+    async def _look_if_possible(self, open_http: OpenHTTP) -> None:
+        try:
+            await self._look(open_http)
+        except ProviderUnavailable:
+            # There is no room for another look now, which says nothing about the issuer.
+            if self._age() >= STALE:
+                raise
+
     async def _look(self, open_http: OpenHTTP) -> None:
+        """Read the issuer, and keep its error if that fails. Raises ProviderUnavailable if ``open_http`` does."""
         async with open_http() as http:
             try:
                 metadata = await http.get(self._url + WELL_KNOWN, Metadata)

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -19,9 +19,22 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from hythe.identity_providers.discovery import FRESH, MAX_KEYS, MIN_KEY_INTERVAL, PAUSE, STALE, Issuer, OpenHTTP
-from hythe.identity_providers.errors import IdentityProviderError, IdentityRejected, ProviderUnavailable
+from hythe.identity_providers.errors import (
+    IdentityProviderError,
+    IdentityRejected,
+    IdTokenRejected,
+    ProviderUnavailable,
+)
 from hythe.identity_providers.http import MAX_SIZE, ProviderHTTP
-from hythe.identity_providers.id_token import MAX_AGE, for_client, parse_id_token, require_nonce, verify_id_token
+from hythe.identity_providers.id_token import (
+    CLOCK_SKEW,
+    MAX_AGE,
+    for_client,
+    parse_id_token,
+    require_new_sign_in,
+    require_nonce,
+    verify_id_token,
+)
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEY = RSAKey.generate_key(2048, {"kid": "one"})
@@ -109,6 +122,9 @@ def _signed(header: dict[str, str], claims: str, secret: bytes) -> str:
 
 
 AT = int(NOW.timestamp())
+FIRST = int(datetime.min.replace(tzinfo=UTC).timestamp())
+LAST = int(datetime.max.replace(tzinfo=UTC, microsecond=0).timestamp())
+"""The extreme times of a datetime, in seconds."""
 BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "another issuer": {"iss": "https://evil.example"},
     "another audience": {"aud": "other"},
@@ -117,6 +133,11 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "expired": {"exp": AT - 61},
     "from the future": {"iat": AT + 61},
     "not valid yet": {"nbf": AT + 61},
+    "as early as can be": {"exp": FIRST, "iat": FIRST, "nbf": FIRST},
+    "issued as late as can be": {"exp": LAST, "iat": LAST},
+    "valid as late as can be": {"exp": LAST, "nbf": LAST},
+    "later than can be": {"exp": LAST + 1},
+    "a huge number as expiry": {"exp": 10**400},
     "too old": {"iat": AT - int(MAX_AGE.total_seconds()) - 61},
     "no expiry": {"exp": None},
     "no number as expiry": {"exp": float("nan")},
@@ -180,13 +201,37 @@ def test_times_within_the_clock_skew() -> None:
     server = Server()
 
     async def check(verifier: Verifier) -> None:
-        for changes in ({"exp": AT - 59}, {"iat": AT + 59}, {"aud": ["hythe"], "azp": "hythe"}):
+        for changes in ({"exp": AT - 59}, {"exp": LAST}, {"iat": AT + 59}, {"aud": ["hythe"], "azp": "hythe"}):
             claims = await verifier.claims(_token(server, **changes))
             require_nonce(claims, "n")
             with pytest.raises(IdentityRejected):
                 require_nonce(claims, "m")
 
     _verifying(server, check)
+
+
+WAITED = 300
+"""Seconds for which a user was at the provider to confirm who they are."""
+SIGN_IN_TIMES: dict[str, tuple[Any, bool]] = {
+    "since the confirmation began": (AT - WAITED, True),
+    "within the clock skew": (AT - WAITED - int(CLOCK_SKEW.total_seconds()), True),
+    "before": (AT - WAITED - int(CLOCK_SKEW.total_seconds()) - 1, False),
+    "as early as can be": (FIRST, False),
+    "earlier than can be": (-(10**400), False),
+    "not said": (None, False),
+    "no number": ("now", False),
+    "no finite number": (float("nan"), False),
+}
+
+
+@pytest.mark.parametrize(("signed_in_at", "accepted"), SIGN_IN_TIMES.values(), ids=SIGN_IN_TIMES)
+def test_a_confirmation_needs_a_new_sign_in(signed_in_at: object, accepted: bool) -> None:
+    """The provider says when the user signed in there; its clock may be a day behind the hub's."""
+    now = NOW + timedelta(days=1)
+    claims, began_at = {"iat": AT, "auth_time": signed_in_at}, now - timedelta(seconds=WAITED)
+
+    with nullcontext() if accepted else pytest.raises(IdTokenRejected):
+        require_new_sign_in(claims, began_at, now)
 
 
 def test_rotated_keys_are_read_again_but_not_for_every_token() -> None:
@@ -223,6 +268,31 @@ def test_an_issuer_that_cannot_be_read() -> None:
             await verifier.claims(_token(server))
         server.metadata, server.seconds = {}, server.seconds + PAUSE + 1
         await verifier.claims(_token(server))
+
+    _verifying(server, check)
+
+
+def test_a_look_for_which_there_is_no_room() -> None:
+    """Cached keys are used, and the issuer is read as soon as there is room again."""
+    server = Server()
+
+    @asynccontextmanager
+    async def full() -> AsyncIterator[ProviderHTTP]:
+        raise ProviderUnavailable("too many issuers are being read")
+        yield
+
+    async def check(verifier: Verifier) -> None:
+        with pytest.raises(ProviderUnavailable, match="too many"):
+            await verifier.issuer.metadata(full)
+        await verifier.claims(_token(server))
+        server.seconds += FRESH + 1
+        assert (await verifier.issuer.metadata(full)).issuer == server.url
+        assert await verifier.issuer.keys("unknown", full) == ()
+        await verifier.claims(_token(server))
+        assert server.looks == 2
+        server.seconds += STALE
+        with pytest.raises(ProviderUnavailable, match="too many"):
+            await verifier.issuer.metadata(full)
 
     _verifying(server, check)
 
