@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
 from tests.parts.postgresql import PostgresqlServer
 
 from hythe.database import Database, open_database
 from hythe.database.migration import upgrade
+from hythe.database.schema import MIGRATIONS
 from hythe.database.sqlite import SQLITE_FILE, make_private
 
 T = TypeVar("T")
@@ -40,6 +44,15 @@ def upgrade_in_thread(data: Path, database_url: str = "") -> None:
     thread.join()
     if failures:
         raise failures[0]
+
+
+def migrate_to(connection: Connection, revision: str) -> None:
+    """Apply the migrations up to a revision, as an older version of the program did."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def prepare_folder(data: Path) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
+from tests.parts.database import migrate_to
 
 from hythe.database import SchemaError, open_database
 from hythe.database.migration import upgrade
@@ -150,11 +150,7 @@ def test_sqlite_is_upgraded_at_start(tmp_path: Path) -> None:
     """An older SQLite schema is brought up to date by opening it, and what was in it stays."""
     engine = create_engine(f"sqlite:///{tmp_path / SQLITE_FILE}", isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.set_main_option("path_separator", "os")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        migrate_to(connection, "0001")
         connection.exec_driver_sql("INSERT INTO repositories (name, created_at) VALUES ('a/b', '2026-01-01 00:00:00')")
 
     async def open_and_close() -> None:

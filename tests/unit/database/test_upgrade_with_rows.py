@@ -7,14 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
+from tests.parts.database import migrate_to
 
 from hythe.database import open_database
 from hythe.database.migration import upgrade
-from hythe.database.schema import MIGRATIONS
 from hythe.database.sqlite import SQLITE_FILE
 
 NOW = "2026-01-01 00:00:00"
@@ -135,11 +133,7 @@ OLD_NAMES = (
 
 
 def _fill(connection: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    command.upgrade(config, "0004")
+    migrate_to(connection, "0004")
     for table, row in OLD_ROWS:
         columns = ", ".join(row)
         quoted = ", ".join(_literal(value) for value in row.values())

@@ -6,12 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
-
-from hythe.database.schema import MIGRATIONS
+from tests.parts.database import migrate_to
 
 BEFORE, AFTER = "0005", "0006"
 NOW = "2026-01-01 00:00:00"
@@ -33,14 +30,10 @@ ROWS = (
 
 
 def _migrate(connection: Connection) -> tuple[tuple[object, ...], tuple[object, ...]]:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    command.upgrade(config, BEFORE)
+    migrate_to(connection, BEFORE)
     for row in ROWS:
         connection.execute(text(row.replace(":", r"\:")))
-    command.upgrade(config, AFTER)
+    migrate_to(connection, AFTER)
     webhook = connection.execute(text("SELECT id, repository_id, url FROM webhooks")).one()
     delivery = connection.execute(text("SELECT id, webhook_id, event_id, outcome FROM webhook_deliveries")).one()
     return tuple(webhook), tuple(delivery)
