@@ -1,7 +1,9 @@
 """The audit log: who may read it, filters, export, and that nothing changes an entry."""
 
 import json
-from datetime import datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,11 +17,12 @@ from tests.unit.hub.test_second_factors import PARTY, Account, plain
 
 from hythe.database import DatabaseError, Session
 from hythe.database.tables.audit import audit_entries
+from hythe.hub.access.actions import HubAction
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import NotFound, Refused, SignInNeeded
-from hythe.hub.logs import audit_log
+from hythe.hub.logs import audit, audit_log
 from hythe.hub.logs.audit import AuditEntry
 from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.page import Paging
@@ -142,6 +145,47 @@ def test_filters(services: Services, ann: HubActor, ben: HubActor, curator: HubA
     assert moves[0] not in entries(services, curator, until=moves[0].at)
 
 
+def test_times_of_entries_are_not_in_the_order_of_their_ids(services: Services, ann: HubActor) -> None:
+    """Servers' clocks differ, and transactions overlap: the filters by time still find exactly the entries between."""
+    begun = services.clock.now + timedelta(days=1)
+    minutes = (12, 2, 1, 4, 3, 60, 50, 61, 200, 199)
+
+    async def add_all() -> None:
+        async with services.database.writing() as session:
+            for minute in minutes:
+                at = begun + timedelta(minutes=minute)
+                await audit.record(session, ann, HubAction.CREATE_TEAM, f"ann/{minute}", namespace="ann", at=at)
+
+    services.run(add_all())
+
+    for first in (0, *minutes):
+        for last in (*minutes, 500):
+            since, until = begun + timedelta(minutes=first), begun + timedelta(minutes=last)
+            expected = [f"ann/{minute}" for minute in reversed(minutes) if first <= minute < last]
+            for namespace in ("", "ann"):
+                found = entries(services, OPERATOR, namespace=namespace, since=since, until=until)
+                assert [entry.target for entry in found] == expected
+    offset = timezone(timedelta(hours=14))
+    assert entries(services, ann, namespace="ann", since=datetime.max.replace(tzinfo=offset)) == ()
+    assert entries(services, ann, namespace="ann", until=datetime.min.replace(tzinfo=offset)) == ()
+
+
+def test_owners_see_the_first_entries(services: Services, ann: HubActor) -> None:
+    """Also if the entry with the earliest time was written last."""
+    created = services.run(services.hub.users.me(ann)).created_at
+
+    async def add_all() -> None:
+        async with services.database.writing() as session:
+            for seconds in (2, 1, 0, -1):
+                at = created + timedelta(seconds=seconds)
+                await audit.record(session, ann, HubAction.CREATE_TEAM, f"ann/{seconds}", namespace="ann", at=at)
+
+    services.run(add_all())
+
+    seen = entries(services, ann, namespace="ann", action=HubAction.CREATE_TEAM.value)
+    assert [entry.target for entry in seen] == ["ann/0", "ann/1", "ann/2"]
+
+
 def test_export_has_every_entry(services: Services, ann: HubActor, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are read at once."""
     monkeypatch.setattr(audit_log, "EXPORTED_AT_ONCE", 50)
@@ -201,6 +245,34 @@ def test_entries_expire_in_small_steps(
 
     with pytest.raises((DBAPIError, DatabaseError), match="cannot be deleted before they expire"):
         services.run(delete_all())
+
+
+def test_two_servers_delete_at_the_same_time(
+    services: Services, ann: HubActor, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that keeps entries longer does not stop the other one."""
+    allowed_elsewhere = services.clock.now - timedelta(days=1)
+
+    class Shared:
+        """A database in which another server allows less after every transaction."""
+
+        dialect = services.database.dialect
+
+        @asynccontextmanager
+        async def writing(self) -> AsyncIterator[Session]:
+            async with services.database.writing() as session:
+                yield session
+            async with services.database.writing() as session:
+                await store.allow_deletion(session, allowed_elsewhere)
+
+    monkeypatch.setattr(audit_log, "PRUNED_AT_ONCE", 2)
+    for number in range(5):
+        services.push(ann, "ann/app", f"t{number}")
+    services.clock.forward(days=500)
+    log = audit_log.AuditLog(Shared(), services.hub.access, services.clock, settings.audit_retention)  # type: ignore[arg-type]
+
+    assert services.run(log.prune()) == 7
+    assert entries(services, ann, namespace="ann") == ()
 
 
 def test_sign_ins_by_an_identity(company: Company) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -25,6 +25,9 @@ SECONDS = 2.0
 
 EXPORTED_AT_ONCE = 500
 PRUNED_AT_ONCE = 500
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Times before and after those of all entries, far from the limits of a datetime."""
+
 INTERVAL = 3600.0
 """Seconds between two deletions of expired entries."""
 
@@ -99,14 +102,11 @@ class AuditLog:
             await self._access.require_namespace(actor, namespace, HubAction.VIEW_NAMESPACE_AUDIT_LOG)
 
     async def _values(self, session: Session, filters: AuditFilter) -> dict[str, Any]:
-        """Return the parameters of the filters; times become ids, in whose order entries are."""
+        """Return the parameters of the filters; times also become ids, in whose order entries are."""
         owned = await store.owned(session, filters.namespace) if filters.namespace else None
-        end = await store.last_id(session) + 1
-
-        async def first_since(at: datetime | None, otherwise: int) -> int:
-            found = await store.first_since(session, at) if at is not None else otherwise
-            return end if found is None else found
-
+        since = max(_within(filters.since or EARLIEST), owned.since if owned is not None else EARLIEST)
+        until = _within(filters.until or LATEST)
+        first_id, end_id = await store.ids_between(session, since, until)
         repository = short_name(canonical_name(filters.repository)) if filters.repository else ""
         return {
             "namespace": filters.namespace,
@@ -115,10 +115,10 @@ class AuditLog:
             "action": filters.action,
             "subject": repository or subject_of(filters.target),
             "target": filters.target,
-            "first_id": max(
-                await first_since(filters.since, 0), await first_since(owned.since if owned is not None else None, 0)
-            ),
-            "end_id": await first_since(filters.until, end),
+            "since": since,
+            "until": until,
+            "first_id": first_id,
+            "end_id": end_id,
         }
 
     async def run(self) -> None:
@@ -131,14 +131,18 @@ class AuditLog:
             return 0
         before = self._clock() - timedelta(seconds=self._retention)
         database, removed = paced(self._database), 0
-        async with database.writing() as session:
-            await store.allow_deletion(session, before)
         while True:
             async with database.writing() as session:
+                # Each time: another server, with its own clock and setting, may have allowed less in between.
+                await store.allow_deletion(session, before)
                 count = await store.remove_expired(session, before, PRUNED_AT_ONCE)
             removed += count
             if count < PRUNED_AT_ONCE:
                 return removed
+
+
+def _within(at: datetime) -> datetime:
+    return min(max(at, EARLIEST), LATEST)
 
 
 def _entry(row: Row[Any]) -> AuditEntry:

@@ -1,7 +1,7 @@
 """The audit log in the database."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -13,6 +13,12 @@ from hythe.database.tables.audit import audit_entries, audit_expiry
 from hythe.database.tables.hub import namespaces, users
 from hythe.hub.page import Page, Paging
 from hythe.hub.sql.sorted_list import SortedList, page_of
+
+DISORDER = timedelta(minutes=15)
+"""Entries whose times are further apart have ids in their order.
+
+The clocks of servers differ, and an entry gets its time before its id: its transaction waits for others in between.
+"""
 
 
 class Owned(msgspec.Struct, frozen=True):
@@ -44,6 +50,8 @@ def _if_given(column: ColumnElement[str]) -> ColumnElement[bool]:
 _FILTERS = (
     audit_entries.c.id >= bindparam("first_id", type_=audit_entries.c.id.type),
     audit_entries.c.id < bindparam("end_id", type_=audit_entries.c.id.type),
+    audit_entries.c.at >= bindparam("since", type_=audit_entries.c.at.type),
+    audit_entries.c.at < bindparam("until", type_=audit_entries.c.at.type),
     _if_given(audit_entries.c.target),
 )
 
@@ -67,6 +75,12 @@ OF_NAMESPACE_ACTION = _list(_IN_NAMESPACE, _equals(_ACTION), filtered=(_ACTOR,))
 UNDER_NAME = _list(_NAMED, filtered=(_ACTOR, _ACTION))
 UNDER_NAME_ABOUT_SUBJECT = _list(_equals(_SUBJECT), _NAMED, filtered=(_ACTOR, _ACTION))
 
+_BEFORE = (
+    select(audit_entries.c.id)
+    .where(audit_entries.c.at < bindparam("at", type_=audit_entries.c.at.type))
+    .order_by(audit_entries.c.at.desc(), audit_entries.c.id.desc())
+    .limit(1)
+)
 _SINCE = (
     select(audit_entries.c.id)
     .where(audit_entries.c.at >= bindparam("at", type_=audit_entries.c.at.type))
@@ -98,7 +112,7 @@ async def listed(session: Session, paging: Paging, filters: Mapping[str, Any]) -
     """Return a page of the entries, newest first.
 
     ``filters`` has ``namespace_id`` (None: any), ``namespace``, ``actor``, ``action``, ``subject`` and ``target``
-    (empty: any), ``first_id`` and ``end_id``.
+    (empty: any), ``since`` and ``until``, and ``first_id`` and ``end_id``, between which the ids of these times are.
     """
     chosen = _chosen(filters)
     found = await chosen.slice(session, paging, filters)
@@ -125,13 +139,14 @@ def _chosen(filters: Mapping[str, Any]) -> SortedList:
     return OF_ACTION if filters["action"] else OF_HUB
 
 
-async def first_since(session: Session, at: datetime) -> int | None:
-    """Return the id of the first entry since this time."""
-    row = await session.row(_SINCE, {"at": at})
-    return row[0] if row else None
+async def ids_between(session: Session, since: datetime, until: datetime) -> tuple[int, int]:
+    """Return ids that no entry of these times is before, or at or after; some between them are of other times."""
+    before = await session.row(_BEFORE, {"at": since - DISORDER})
+    after = await session.row(_SINCE, {"at": until + DISORDER})
+    return before[0] if before else 0, after[0] if after else await _last_id(session) + 1
 
 
-async def last_id(session: Session) -> int:
+async def _last_id(session: Session) -> int:
     """Return the id of the newest entry; 0 if there is none."""
     row = await session.row(_LAST)
     return int(row[0]) if row else 0
