@@ -195,6 +195,22 @@ def test_an_organization_has_no_role(administrator: Raw, content: Content) -> No
     assert act(administrator, f"/admin/accounts/{name}/plan", storage_limit="1GiB").status_code == 303
 
 
+def test_an_organization_gets_an_owner(administrator: Raw, content: Content, boss: str) -> None:
+    """Its page lists the members, and makes a user an owner; a name that no user has is an error at the field."""
+    owner, heir = content.account("owner"), content.account("heir")
+    name = f"org-{next(content.numbers)}"
+    content.organization(owner, name, f"{name}@example.com")
+    address = f"/admin/accounts/{name}"
+
+    assert f'href="/admin/accounts/{owner}"' in administrator.get(address).text
+    assert f'href="/admin/accounts/{heir}"' not in administrator.get(address).text
+    refused = act(administrator, f"{address}/owners", owner=name)
+    assert (refused.status_code, "is not the name of a user" in refused.text) == (422, True)
+    assert act(administrator, f"{address}/owners", owner=heir).headers["location"] == address
+    assert f'href="/admin/accounts/{heir}"' in administrator.get(address).text
+    assert audited(content, boss, namespace=name)[0] == ("member.appoint-owner", f"{name}/{heir}")
+
+
 def test_repositories(administrator: Raw, content: Content, boss: str) -> None:
     """Find a private repository, open it with a reason, mark it, hand it over, take it down, and delete it."""
     owner, heir = content.account("owner"), content.account("heir")

@@ -37,6 +37,13 @@ def add_accounts(verbs: Any, with_hub: WithHub) -> None:
         "rename-user", help="rename an account with its repositories; pulls of the old name continue"
     )
     rename.set_defaults(handler=lambda arguments: _rename(arguments, with_hub))
+    owner: ArgumentParser = verbs.add_parser(
+        "set-owner", help="make a user an owner of an organization, for example if its only owner has left"
+    )
+    owner.set_defaults(handler=lambda arguments: _set_owner(arguments, with_hub))
+    owner.add_argument("name", metavar="ORGANIZATION", help="name of the organization")
+    owner.add_argument("user", metavar="USER", help="the new owner, a member or not")
+    add_setting_flags(owner, DATABASE_FLAGS)
     for verb in (block, unblock, delete, reset, rename):
         verb.add_argument("name", metavar="NAME", help="name of the account")
         if verb is rename:
@@ -52,6 +59,17 @@ def _rename(arguments: Namespace, with_hub: WithHub) -> int:
 
     with_hub(arguments, rename)
     print(f"renamed {arguments.name} to {arguments.new_name}: pulls of the old name continue, pushes need the new one")
+    return 0
+
+
+def _set_owner(arguments: Namespace, with_hub: WithHub) -> int:
+    from hythe.hub.actor import HubActor
+
+    async def appoint(hub: "HubServices") -> None:
+        await hub.members.appoint_owner(HubActor.operator(), arguments.name, arguments.user)
+
+    with_hub(arguments, appoint)
+    print(f"{arguments.user} is now an owner of {arguments.name}")
     return 0
 
 

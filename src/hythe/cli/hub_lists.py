@@ -32,6 +32,8 @@ def add_hub_lists(verbs: Any, with_hub: WithHub) -> None:
     ):
         found = _list(verbs, with_hub, name, meaning, verb)
         found.add_argument("beginning", nargs="?", default="", metavar="BEGINNING", help="default: all")
+    members = _list(verbs, with_hub, "members", "list the members of an organization", _members)
+    members.add_argument("organization", metavar="ORGANIZATION", help="name of the organization")
     reports = _list(verbs, with_hub, "reports", "list reports of abuse, newest first", _reports)
     reports.add_argument("--state", default="open", choices=("open", "resolved", "dismissed"), help="default: open")
     _list(verbs, with_hub, "taken-down", "list the repositories that are taken down", _taken_down)
@@ -147,6 +149,16 @@ async def _accounts(hub: "HubServices", arguments: Namespace, kind: "AccountKind
     if arguments.verb == "users":
         columns += [Column("E-MAIL", "Email"), Column("ROLE", "Role"), Column("SECOND FACTOR", "SecondFactor")]
     print_list(rows, [*columns, Column("BLOCKED", "Blocked"), Column("CREATED", "CreatedAt")], arguments)
+
+
+async def _members(hub: "HubServices", arguments: Namespace) -> None:
+    from hythe.hub.actor import HubActor
+
+    found = await first_items(
+        lambda paging: hub.members.list(HubActor.operator(), arguments.organization, paging), arguments.limit
+    )
+    rows = [as_row(each, Name=each.name, Role=each.role.value, JoinedAt=shown_time(each.joined_at)) for each in found]
+    print_list(rows, (Column("NAME", "Name"), Column("ROLE", "Role"), Column("JOINED", "JoinedAt")), arguments)
 
 
 async def _reports(hub: "HubServices", arguments: Namespace) -> None:

@@ -61,6 +61,7 @@ class Flash(Enum):
     TOKEN_DELETED = "Token deleted. It can no longer be used to sign in."  # noqa: S105 (no password)
     PLAN_SAVED = "Plan saved."
     HUB_ROLE_SAVED = "Role on this hub saved."
+    OWNER_APPOINTED = "The organization has a new owner."
     USER_SIGNED_OUT = "Every session and login of the account has ended. Its personal tokens remain."
     USER_BLOCKED = "Account blocked. Its sessions, tokens and builds have ended."
     USER_UNBLOCKED = "Account unblocked."

@@ -150,6 +150,23 @@ def test_find_accounts(admin: Admin, client: Callable[..., httpx2.Client]) -> No
     assert len(admin.rows("users", "fi", "--limit", "1")) == 1
 
 
+def test_a_new_owner(admin: Admin, client: Callable[..., httpx2.Client]) -> None:
+    """Of an organization whose only owner cannot be reached."""
+    owner, heir = client("olga"), client("oscar")
+    assert owner.post("/api/v1/organizations", json={"name": "orphaned"}).status_code == 201
+
+    assert [row[:2] for row in admin.rows("members", "orphaned")] == [["olga", "owner"]]
+    assert "'orphaned' does not exist" in admin.fail("set-owner", "orphaned", "orphaned")
+    assert admin("set-owner", "orphaned", "oscar") == "oscar is now an owner of orphaned\n"
+
+    assert [(each["name"], each["role"]) for each in admin.json("members", "orphaned")] == [
+        ("olga", "owner"),
+        ("oscar", "owner"),
+    ]
+    assert heir.delete("/api/v1/organizations/orphaned/members/olga").status_code == 204
+    assert actions(admin, "orphaned")[:2] == ["member.remove", "member.appoint-owner"]
+
+
 def test_what_is_blocked(admin: Admin) -> None:
     """Blocked names and digests are listed until they are unblocked."""
     admin("block-name", "*spam*", "--reason", "spam")

@@ -10,6 +10,7 @@ from tests.unit.hub.services import Services
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded, Taken, TooManyAttempts
+from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.organizations.invitations import LIMIT, NewInvitation
 from hythe.hub.organizations.members import MemberChange
 from hythe.hub.organizations.organization import DefaultRole, MemberWord, Organization, RoleWord
@@ -127,6 +128,41 @@ def test_the_last_owner_stays(services: Services, ann: HubActor, ben: HubActor, 
     results = services.run(both_leave())
 
     assert sorted(type(result).__name__ for result in results) == ["NoneType", "Refused"]
+
+
+def test_administrators_appoint_an_owner(services: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
+    """They see the members, and make a user or a member an owner, which the audit log has once; others cannot."""
+    create(services, ann)
+    create(services, ann, "other")
+    members = services.hub.members
+    eve = services.user("eve")
+    services.run(services.hub.administration.block(curator, "eve"))
+    assert [member.name for member in services.run(members.list(curator, "acme", FIRST)).items] == ["ann"]
+    for actor, organization, user, error in (
+        (ann, "acme", "ben", Refused),
+        (ANONYMOUS, "acme", "ben", SignInNeeded),
+        (curator, "ann", "ben", NotFound),
+        (curator, "acme", "other", NotFound),
+        (curator, "acme", "no one", NotFound),
+        (curator, "acme", eve.name, Refused),
+    ):
+        with pytest.raises(error):
+            services.run(members.appoint_owner(actor, organization, user))
+
+    for _ in range(2):
+        assert services.run(members.appoint_owner(curator, "acme", "ben")).role is MemberWord.OWNER
+    services.run(members.set_role(ben, "acme", "ann", MemberChange(MemberWord.MEMBER)))
+    services.run(members.appoint_owner(curator, "acme", "ann"))
+    services.run(members.leave(ann, "acme"))
+
+    entries = services.run(
+        services.hub.audit_log.entries(ben, AuditFilter(namespace="acme", action="member.appoint-owner"), FIRST)
+    )
+    assert [(entry.target, entry.actor) for entry in entries.items] == [
+        ("acme/ann", "curator"),
+        ("acme/ben", "curator"),
+    ]
+    assert may(services, curator, "acme/secret") == set()
 
 
 def test_leaving_takes_everything(services: Services, ann: HubActor, ben: HubActor) -> None:

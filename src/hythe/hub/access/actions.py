@@ -133,6 +133,7 @@ class HubAction(Enum):
     RESET_PASSWORD = "user.set-password"  # noqa: S105 (an action)
     SIGN_OUT_USER = "user.sign-out"
     SET_HUB_ROLE = "user.set-role"
+    APPOINT_OWNER = "member.appoint-owner"
     OPEN_REPOSITORY = "repository.open"
     VIEW_OVERVIEW = "hub.view-overview"
     VIEW_ALL_REPOSITORIES = "repository.view-all"

@@ -119,7 +119,9 @@ TABLE: dict[HubAction, ActionRule] = {
     HubAction.DELETE_ORGANIZATION: ActionRule(
         OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Delete an organization"
     ),
-    HubAction.VIEW_MEMBERS: ActionRule(OrganizationRole.MEMBER, Right.READ, _READS, "See members"),
+    HubAction.VIEW_MEMBERS: ActionRule(
+        OrganizationRole.MEMBER, Right.READ, _READS, "See members", HubRole.ADMINISTRATOR
+    ),
     HubAction.CHANGE_MEMBER: ActionRule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Change a member's role"),
     HubAction.REMOVE_MEMBER: ActionRule(OrganizationRole.OWNER, Right.ACCOUNT, _CHANGES, "Remove a member"),
     HubAction.LEAVE_ORGANIZATION: ActionRule(Everyone.ACCOUNT, Right.ACCOUNT, _CHANGES, "Leave an organization"),
@@ -245,6 +247,9 @@ TABLE: dict[HubAction, ActionRule] = {
     ),
     HubAction.SET_HUB_ROLE: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Make an account a curator or an administrator, or end that"
+    ),
+    HubAction.APPOINT_OWNER: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Make a user an owner of an organization of others"
     ),
     HubAction.OPEN_REPOSITORY: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Read a private repository of others for an hour"

@@ -16,9 +16,12 @@ from hythe.hub.actor import HubActor
 from hythe.hub.errors import NotFound, Refused
 from hythe.hub.logs import audit
 from hythe.hub.organizations.organization import Member, MemberWord
+from hythe.hub.organizations.organizations import require_room
 from hythe.hub.page import Page, Paging
+from hythe.hub.roles import OrganizationRole
 from hythe.hub.sql import members as store
 from hythe.hub.sql import organizations as organization_store
+from hythe.hub.sql import users as user_store
 
 
 class MemberChange(msgspec.Struct, frozen=True):
@@ -36,7 +39,7 @@ class MemberService:
         self._clock = clock
 
     async def list(self, actor: HubActor, organization: str, paging: Paging) -> Page[Member]:
-        """Return the members, for members."""
+        """Return the members, for members and administrators."""
         async with self._database.reading() as session:
             context = await self._access.require_organization(actor, organization, HubAction.VIEW_MEMBERS, session)
             return await store.listed(session, context.owner_id or 0, paging)
@@ -60,6 +63,34 @@ class MemberService:
             )
             return await _named(session, organization_id, organization, name)
 
+    async def appoint_owner(self, actor: HubActor, organization: str, name: str) -> Member:
+        """Make a user an owner, a member or not, for administrators: the only owner may have left or lost the account.
+
+        The owners find that in their audit log.
+        """
+        await self._access.require_hub(actor, HubAction.APPOINT_OWNER)
+        async with self._database.writing() as session:
+            organization_id = await _existing(session, organization)
+            await organization_store.lock(session, organization_id)
+            user_id = await _appointed(session, name)
+            member = await store.by_name(session, organization_id, name)
+            if member is None:
+                await require_room(session, user_id)
+                await store.add(session, organization_id, user_id, OrganizationRole.OWNER, self._clock())
+            elif member.role is MemberWord.OWNER:
+                return member
+            else:
+                await store.set_role(session, organization_id, user_id, OrganizationRole.OWNER)
+            await audit.record(
+                session,
+                actor,
+                HubAction.APPOINT_OWNER,
+                f"{organization}/{name}",
+                namespace=organization,
+                at=self._clock(),
+            )
+            return await _named(session, organization_id, organization, name)
+
     async def remove(self, actor: HubActor, organization: str, name: str) -> None:
         """Remove a member with everything that the organization gave them.
 
@@ -74,14 +105,12 @@ class MemberService:
         """Leave an organization."""
         user_id = self._access.require_account(actor, HubAction.LEAVE_ORGANIZATION)
         async with self._database.writing() as session:
-            found = await organization_store.by_name(session, organization) if could_be_name(organization) else None
-            if found is None:
-                raise NotFound(f"organization {organization!r} does not exist")
-            await organization_store.lock(session, found.id)
-            member = await _named(session, found.id, organization, actor.name)
+            organization_id = await _existing(session, organization)
+            await organization_store.lock(session, organization_id)
+            member = await _named(session, organization_id, organization, actor.name)
             if member.user_id != user_id:
                 raise NotFound(f"{actor.name!r} is not a member of {organization}")
-            await self._remove(session, actor, HubAction.LEAVE_ORGANIZATION, found.id, organization, member)
+            await self._remove(session, actor, HubAction.LEAVE_ORGANIZATION, organization_id, organization, member)
 
     async def _remove(
         self,
@@ -106,6 +135,24 @@ class MemberService:
         # Again: another owner may have changed the actor's role before the lock.
         await self._access.require_organization(actor, organization, action, session)
         return organization_id
+
+
+async def _existing(session: Session, organization: str) -> int:
+    """Return the id of an organization. Raises NotFound."""
+    found = await organization_store.by_name(session, organization) if could_be_name(organization) else None
+    if found is None:
+        raise NotFound(f"organization {organization!r} does not exist")
+    return found.id
+
+
+async def _appointed(session: Session, name: str) -> int:
+    """Return the id of a user who can be an owner. Raises NotFound, Refused."""
+    user = await user_store.by_name(session, name) if could_be_name(name) else None
+    if user is None or user.organization:
+        raise NotFound(f"user {name!r} does not exist")
+    if user.blocked:
+        raise Refused(f"{name} is blocked", "unblock the account first, or choose another user")
+    return user.id
 
 
 async def _named(session: Session, organization_id: int, organization: str, name: str) -> Member:

@@ -40,6 +40,11 @@ async def _change(hub: HubServices, call: ApiRequest[MemberChange, Nothing]) -> 
     )
 
 
+async def _appoint(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> MemberReply:
+    path = call.path
+    return _shown(await hub.members.appoint_owner(call.actor, path["organization"], path["username"]), to_owner=False)
+
+
 async def _remove(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
     await hub.members.remove(call.actor, call.path["organization"], call.path["username"])
 
@@ -77,6 +82,14 @@ ENDPOINTS = (
         body=MemberChange,
         reply=MemberReply,
         action=HubAction.CHANGE_MEMBER,
+    ),
+    Endpoint(
+        "PUT",
+        "/api/v1/admin/accounts/{organization}/owners/{username}",
+        "Make a user an owner of an organization (administrators only)",
+        _appoint,
+        reply=MemberReply,
+        action=HubAction.APPOINT_OWNER,
     ),
     Endpoint("DELETE", _ONE, "Remove a member", _remove, status=HTTPStatus.NO_CONTENT, action=HubAction.REMOVE_MEMBER),
 )

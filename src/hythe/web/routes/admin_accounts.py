@@ -13,7 +13,7 @@ from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.accounts.plan import Plan
 from hythe.hub.accounts.user_administration import MAX_BLOCK_REASON, described
 from hythe.hub.accounts.users import PlanChange
-from hythe.hub.errors import Invalid
+from hythe.hub.errors import Invalid, NotFound
 from hythe.hub.roles import HubRole
 from hythe.hub.sql.accounts import Account
 from hythe.settings import format_bytes, parse_bytes
@@ -73,6 +73,9 @@ async def _account_page(page: PageRequest, rejected: FormRejected | None = None)
     form = prefilled(role=_role(found), **_limits(user.plan))
     if rejected is not None:
         form = Form({**form.fields, **rejected.form.fields}, rejected.form.errors)
+    address, members = account_address(found.name), None
+    if found.kind is AccountKind.ORGANIZATION:
+        members = await page.site.hub.members.list(page.actor, found.name, paging_of(page))
     return administration_page(
         page,
         "admin-account.html",
@@ -81,7 +84,9 @@ async def _account_page(page: PageRequest, rejected: FormRejected | None = None)
         rejected.status if rejected else 200,
         account=found,
         user=user,
-        address=account_address(found.name),
+        members=members,
+        page_link=page_link(address),
+        address=address,
     )
 
 
@@ -143,6 +148,19 @@ async def set_role(page: PageRequest) -> Response:
     except FormRejected as rejected:
         return await _account_page(page, rejected)
     return page.redirect(account_address(found.name), Flash.HUB_ROLE_SAVED)
+
+
+async def appoint_owner(page: PageRequest) -> Response:
+    """Make a user an owner of an organization."""
+    form = await page.form()
+    found = await _found(page)
+    try:
+        await submitted(form, page.site.hub.members.appoint_owner(page.actor, found.name, form["owner"].strip()))
+    except NotFound:
+        return await _account_page(page, FormRejected(form.with_errors({"owner": "is not the name of a user"}), 422))
+    except FormRejected as rejected:
+        return await _account_page(page, rejected)
+    return page.redirect(account_address(found.name), Flash.OWNER_APPOINTED)
 
 
 async def sign_out(page: PageRequest) -> Response:
@@ -218,6 +236,7 @@ PAGES = (
     PageRoute(_ACCOUNT, account, get=HubAction.VIEW_USERS),
     PageRoute(f"{_ACCOUNT}/plan", set_plan, post=HubAction.SET_PLAN),
     PageRoute(f"{_ACCOUNT}/role", set_role, post=HubAction.SET_HUB_ROLE),
+    PageRoute(f"{_ACCOUNT}/owners", appoint_owner, post=HubAction.APPOINT_OWNER),
     PageRoute(f"{_ACCOUNT}/sign-out", sign_out, post=HubAction.SIGN_OUT_USER),
     PageRoute(f"{_ACCOUNT}/block", block, get=HubAction.BLOCK_USER, post=HubAction.BLOCK_USER),
     PageRoute(f"{_ACCOUNT}/unblock", unblock, post=HubAction.UNBLOCK_USER),

@@ -41,6 +41,12 @@ async def set_role_of_member(world: World) -> Steps:
     await world.hub.members.set_role(world.ann, "acme", "ben", MemberChange(MemberWord.OWNER))
 
 
+@change("members.appoint_owner", HubAction.APPOINT_OWNER, "acme/eve", namespace="acme", by="max")
+async def appoint_owner(world: World) -> Steps:
+    yield
+    await world.hub.members.appoint_owner(world.max, "acme", "eve")
+
+
 @change("members.remove", HubAction.REMOVE_MEMBER, "acme/ben", namespace="acme")
 async def remove_member(world: World) -> Steps:
     yield
