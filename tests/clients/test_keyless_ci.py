@@ -2,22 +2,27 @@
 
 import base64
 import json
+import re
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from tests.parts.base_images import Layout
 from tests.parts.ci_issuer import CIIssuer, running_issuer
 from tests.parts.docker_registry import Certificate
 from tests.parts.engines import ContainersTool, Docker
 from tests.parts.hub import HytheServer
 from tests.parts.hythe_client import HytheClient
-from tests.parts.process import free_port
+from tests.parts.process import ROOT, free_port
 
 pytestmark = pytest.mark.clients
 
 PASSWORD = "correct horse battery"
+PAGE = (ROOT / "docs/keyless-ci.md").read_text()
 
 
 @pytest.fixture
@@ -95,3 +100,56 @@ def test_other_jobs(hub: HytheServer, issuer: CIIssuer, hythe: HytheClient, tmp_
     assert "trusts the subject 'repo:evil/web:ref:refs/heads/main'" in other.stderr
     assert token not in again.stderr
     assert all(done.returncode != 0 for done in (again, without, other))
+
+
+def _documented(name: str) -> dict[str, Any]:
+    """The job ``push`` of the example in the documentation that begins with ``name``."""
+    [example] = re.findall(rf"^{name}, [^`]*(?:`[^`]+`[^`]*)?```yaml\n(.+?)```", PAGE, re.MULTILINE | re.DOTALL)
+    document: dict[str, Any] = yaml.safe_load(example)
+    job: dict[str, Any] = document.get("jobs", document)["push"]
+    return job
+
+
+def _run_step(step: str, hub: HytheServer, docker: Docker, folder: Path, env: dict[str, str]) -> str:
+    """Run a step as a runner does, with http in place of https for the hub of the test; return what it printed."""
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    done = subprocess.run(
+        ["bash", "-e", "-c", step.replace("https://$HUB/", "http://$HUB/")],
+        cwd=folder,
+        env=docker.env | env | {"HUB": hub.host},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return f"{done.returncode}: {done.stdout}{done.stderr}"
+
+
+def test_the_documented_github_job(
+    hub: HytheServer, issuer: CIIssuer, certificate: Certificate, docker: Docker, tmp_path: Path
+) -> None:
+    """Its steps log in and push; it uses nothing but actions of GitHub and what runners have."""
+    env = issuer.job_environment | {"CURL_CA_BUNDLE": str(certificate.ca)}
+    checkout, *steps = _documented("GitHub Actions")["steps"]
+
+    printed = [_run_step(step["run"], hub, docker, tmp_path, env) for step in steps]
+
+    assert checkout["uses"].startswith("actions/checkout@")
+    assert "Login Succeeded" in printed[0]
+    assert all(each.startswith("0:") for each in printed), printed
+    docker.ok("pull", f"{hub.host}/acme/web")
+
+
+def test_the_documented_gitlab_job(hub: HytheServer, issuer: CIIssuer, docker: Docker, tmp_path: Path) -> None:
+    """It logs in with the ID token in the variable; one that no rule trusts is refused with the hub's reason."""
+    login, push = _documented("GitLab CI")["script"]
+    wrong = {"HYTHE_ID_TOKEN": issuer.id_token(hub.host, sub="repo:evil/web:ref:refs/heads/main")}
+
+    refused = _run_step(login, hub, docker, tmp_path, wrong)
+    done = _run_step(login, hub, docker, tmp_path, {"HYTHE_ID_TOKEN": issuer.id_token(hub.host)})
+    pushed = _run_step(push, hub, docker, tmp_path, {})
+
+    assert "trusts the subject 'repo:evil/web:ref:refs/heads/main'" in refused
+    assert not refused.startswith("0:")
+    assert "Login Succeeded" in done
+    assert pushed.startswith("0:"), pushed
