@@ -69,7 +69,7 @@ class ApiRequest(Generic[B, Q]):
     """A parsed request: the actor, the parameters of path and query, the body, and the client's address.
 
     ``url`` is the URL that the client sees, without the query. ``unchanged`` compares the header ``If-Match``, if there
-    is one, with what a GET of the same address returns now.
+    is one with ETags and the endpoint ``compares``, with what a GET of the same address returns now.
     """
 
     actor: HubActor
@@ -88,7 +88,7 @@ class Endpoint:
     response, which may be a stream.
 
     ``action`` is what it does, as the table of actions names it. ``lenient``: ignore unknown fields of the body, which
-    another product defines.
+    another product defines. ``compares``: the handler has ``ApiRequest.unchanged`` called in a transaction.
     """
 
     method: str
@@ -100,6 +100,7 @@ class Endpoint:
     reply: Any = None
     status: HTTPStatus = HTTPStatus.OK
     lenient: bool = False
+    compares: bool = False
     action: HubAction = field(kw_only=True)
 
 
@@ -154,22 +155,18 @@ class _Answering:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
+        headers: dict[str, str] = {}
         try:
             endpoint = self._methods.get("GET" if request.method == "HEAD" else request.method)
             if endpoint is None:
                 raise MethodNotAllowed(", ".join(self._methods))
             address = request.client.host if request.client else ""
             actor = await self._hub.credentials.by_header(request.headers.get("authorization"), address)
-            await self._hub.access.admit(actor, endpoint.action)
             headers = self._rates.count(actor, address)
+            await self._hub.access.admit(actor, endpoint.action)
             call = await _call(self._hub, endpoint, request, actor, address)
             if endpoint.method in ("PUT", "PATCH", "DELETE"):
-                expected = request.headers.get("if-match")
-                async with self._turns.of(request.url.path, conditional=expected is not None):
-                    if expected is not None:
-                        call = replace(call, unchanged=partial(self._require_unchanged, expected, call))
-                        await self._require_unchanged(expected, call)
-                    return encoded(await endpoint.handler(self._hub, call), endpoint.status, headers)
+                return encoded(await self._change(request, endpoint, call), endpoint.status, headers)
             reply = await endpoint.handler(self._hub, call)
             if isinstance(reply, Response):
                 reply.headers.update(headers)
@@ -180,8 +177,20 @@ class _Answering:
             return _conditional(request, response) if endpoint.method == "GET" else response
         except Exception as error:
             response = self._failure(error)
-            response.headers.update(redirect_headers(request, error))
+            response.headers.update({**headers, **redirect_headers(request, error)})
             return response
+
+    async def _change(self, request: Request, endpoint: Endpoint, call: ApiRequest[Any, Any]) -> Any:
+        """Call the handler of a change in its turn, if the condition of the request holds."""
+        expected = request.headers.get("if-match")
+        # With ``*`` it is enough that there is something, as the service finds out in its transaction anyway.
+        again = endpoint.compares and expected is not None and expected.strip() != "*"
+        async with self._turns.of(request.url.path, comparing=again):
+            if expected is not None:
+                await self._require_unchanged(expected, call)
+            if expected is not None and again:
+                call = replace(call, unchanged=partial(self._require_unchanged, expected, call))
+            return await endpoint.handler(self._hub, call)
 
     async def _require_unchanged(self, expected: str, call: ApiRequest[Any, Any]) -> None:
         """Compare ``If-Match`` with what a GET of the same address returns now. Raises PreconditionFailed."""
@@ -237,5 +246,5 @@ def _links(request: Request, call: ApiRequest[Any, Any], reply: PageReply[Any]) 
 def encoded(value: Any, status: HTTPStatus, headers: Mapping[str, str] | None = None) -> Response:
     """Return a value as a JSON response."""
     if status is HTTPStatus.NO_CONTENT:
-        return Response(status_code=status)
+        return Response(status_code=status, headers=headers)
     return Response(msgspec.json.encode(value), status, headers, media_type="application/json")

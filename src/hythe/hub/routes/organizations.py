@@ -112,6 +112,7 @@ ENDPOINTS = (
         _change,
         body=OrganizationChange,
         reply=OrganizationReply,
+        compares=True,
         action=HubAction.CHANGE_ORGANIZATION,
     ),
     Endpoint(

@@ -1,9 +1,9 @@
 """ETags of the JSON API and conditional requests (RFC 9110, section 13).
 
 An ETag is a hash of the representation that the actor gets. A change with ``If-Match`` waits for other changes of the
-same address on this server, so that of two such changes with the same ETag one is refused. Handlers that pass
-``ApiRequest.unchanged`` to a service have the ETag compared again in its transaction, which covers other servers and
-other addresses.
+same address on this server, so that of two such changes with the same ETag one is refused. Handlers of endpoints that
+``compares`` marks have the ETag compared again in the transaction of a service, which covers other servers and other
+addresses.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ def _listed(header: str) -> set[str]:
     return {part.strip().replace('-gzip"', '"') for part in header.split(",")}
 
 
-CONDITIONAL_AT_ONCE = 4
-"""Changes with ``If-Match`` that run at the same time: each can read in its transaction, on a second connection."""
+COMPARING_AT_ONCE = 4
+"""Changes that compare an ETag in their transaction at the same time: each reads on a second connection."""
 
 
 class Turns:
@@ -51,15 +51,15 @@ class Turns:
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._conditional = asyncio.Semaphore(CONDITIONAL_AT_ONCE)
+        self._comparing = asyncio.Semaphore(COMPARING_AT_ONCE)
 
     @contextlib.asynccontextmanager
-    async def of(self, path: str, *, conditional: bool = False) -> AsyncIterator[None]:
-        """Wait for other changes of the address and, if this one is ``conditional``, for some of those that are."""
+    async def of(self, path: str, *, comparing: bool = False) -> AsyncIterator[None]:
+        """Wait for other changes of the address and, if this one is ``comparing``, for some of those that are."""
         lock, waiting = self._locks.get(path, (asyncio.Lock(), 0))
         self._locks[path] = (lock, waiting + 1)
         try:
-            async with lock, self._conditional if conditional else contextlib.nullcontext():
+            async with lock, self._comparing if comparing else contextlib.nullcontext():
                 yield
         finally:
             lock, waiting = self._locks.pop(path)

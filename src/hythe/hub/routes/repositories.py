@@ -155,6 +155,7 @@ ENDPOINTS = (
         _change,
         body=RepositoryChange,
         reply=RepositoryReply,
+        compares=True,
         action=HubAction.DESCRIBE_REPOSITORY,
     ),
     Endpoint(

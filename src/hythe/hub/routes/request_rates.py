@@ -37,10 +37,6 @@ class RequestRates:
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def apply(self, limit: int) -> None:
-        """Take over a changed limit."""
-        self._limit = limit
-
     def count(self, actor: HubActor, address: str) -> dict[str, str]:
         """Count a request and return the headers of its response. Raises TooManyRequests."""
         if not self._limit or actor.operating:

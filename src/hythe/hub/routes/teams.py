@@ -133,9 +133,10 @@ ENDPOINTS = (
         _change,
         body=TeamChange,
         reply=TeamReply,
+        compares=True,
         action=HubAction.CHANGE_TEAM,
     ),
-    Endpoint("DELETE", _ONE, "Delete a team", _delete, status=_NO_CONTENT, action=HubAction.DELETE_TEAM),
+    Endpoint("DELETE", _ONE, "Delete a team", _delete, status=_NO_CONTENT, compares=True, action=HubAction.DELETE_TEAM),
     Endpoint(
         "GET",
         f"{_ONE}/members",

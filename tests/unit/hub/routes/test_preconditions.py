@@ -10,7 +10,15 @@ from tests.parts.hub import HytheServer
 from tests.unit.hub.routes.people import PASSWORD, People
 
 from hythe.hub.actor import ANONYMOUS, HubActor
-from hythe.hub.routes.preconditions import PreconditionFailed, Turns, etag_of, is_unchanged, require_match
+from hythe.hub.routes.application import ENDPOINTS
+from hythe.hub.routes.preconditions import (
+    COMPARING_AT_ONCE,
+    PreconditionFailed,
+    Turns,
+    etag_of,
+    is_unchanged,
+    require_match,
+)
 from hythe.hub.routes.request_rates import RequestRates, TooManyRequests
 
 ONE, OTHER = etag_of(b"one"), etag_of(b"other")
@@ -49,6 +57,50 @@ def test_changes_of_one_address_take_turns() -> None:
     assert [line for line in log if line.endswith("a")] == ["begin a", "end a", "begin a", "end a"]
     assert log.index("begin b") < log.index("end a")
     assert turns._locks == {}
+
+
+def test_changes_that_compare_nothing_wait_for_no_slot() -> None:
+    """As many changes as may compare at once delay another one that does, and none that does not."""
+    turns, log = Turns(), []
+
+    async def change(path: str, finish: asyncio.Event, *, comparing: bool) -> None:
+        async with turns.of(path, comparing=comparing):
+            log.append(path)
+            await finish.wait()
+
+    async def scenario() -> None:
+        finish, at_once = asyncio.Event(), asyncio.Event()
+        at_once.set()
+        slow = [asyncio.create_task(change(f"slow {n}", finish, comparing=True)) for n in range(COMPARING_AT_ONCE)]
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(change("waiting", at_once, comparing=True))
+        await change("free", at_once, comparing=False)
+        assert log == [*(f"slow {n}" for n in range(COMPARING_AT_ONCE)), "free"]
+        finish.set()
+        await asyncio.gather(*slow, waiting)
+        assert log[-1] == "waiting"
+
+    asyncio.run(scenario())
+
+
+def test_endpoints_say_that_they_compare() -> None:
+    """Those whose handlers have the condition compared in a transaction, and no others."""
+    using = {(each.method, each.path) for each in ENDPOINTS if "unchanged" in each.handler.__code__.co_names}
+
+    assert using
+    assert {(each.method, each.path) for each in ENDPOINTS if each.compares} == using
+
+
+def test_a_condition_on_anything(as_: People) -> None:
+    """The condition ``*`` holds for what exists, whatever it is."""
+    ann, anything = as_("ann"), {"If-Match": "*"}
+    ann.post("/api/v1/repositories", json={"namespace": "ann", "name": "any"})
+
+    changed = ann.patch("/api/v1/repositories/ann/any", json={"description": "new"}, headers=anything)
+    absent = ann.patch("/api/v1/repositories/ann/none-such", json={"description": "new"}, headers=anything)
+
+    assert (changed.status_code, changed.json()["description"], absent.status_code) == (200, "new", 404)
+    assert ann.delete("/api/v1/repositories/ann/any", headers=anything).status_code == 204
 
 
 def test_a_lost_update_is_refused(as_: People) -> None:
@@ -143,3 +195,23 @@ def test_responses_say_how_many_are_left(as_: People) -> None:
     left = [int(reply.headers["X-RateLimit-Remaining"]) for reply in replies]
     assert left[1] <= left[0]
     assert replies[0].headers["RateLimit-Policy"] == '"requests";q=1200;w=60'
+
+
+def test_refused_requests_count(as_: People) -> None:
+    """Errors have the headers, too, also those of requests that are refused before anything is done."""
+    ben, address = as_("ben"), "/api/v1/repositories/ben/counted"
+    new = {"namespace": "ben", "name": "counted"}
+    replies = [
+        ben.post("/api/v1/repositories", json=new),
+        ben.get("/api/v1/admin/overview"),
+        ben.get("/api/v1/repositories/ben/none-such"),
+        ben.post("/api/v1/repositories", json=new),
+        ben.patch(address, json={"description": "x"}, headers={"If-Match": OTHER}),
+        ben.post("/api/v1/repositories", json=new | {"name": "-"}),
+        ben.delete(address),
+        ben.get("/v2/repositories/ben/counted/"),
+    ]
+
+    assert [reply.status_code for reply in replies] == [201, 403, 404, 409, 412, 422, 204, 404]
+    assert all(int(reply.headers["X-RateLimit-Remaining"]) < 1200 for reply in replies)
+    assert all(reply.headers["RateLimit"].startswith('"requests";r=') for reply in replies)
