@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from hythe.database import InvalidValueError, UnavailableError
+from hythe.database import InvalidValueError, QueryTimeout, UnavailableError
 from hythe.hub.errors import ConfirmationNeeded, HubError, Moved, SignInNeeded, TooManyAttempts
 from hythe.hub.routes.moved import moved_location
 from hythe.oci.errors import WireError
@@ -39,6 +39,8 @@ TEXTS = {
     503: "The hub cannot reach its database. Try again in a minute.",
 }
 
+TOO_SLOW = "The database takes too long for this page at the moment. Try again in a minute."
+
 CSRF_FAILED = "The form has expired or was submitted from another site. Go back, reload the page and try again."
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,8 @@ def handlers(site: Site) -> dict[type[Exception] | int, ErrorHandler]:
         return _render(PageRequest(site, request), 500)
 
     handlers_by_kind: dict[type[Exception] | int, ErrorHandler] = {Exception: crashed}
-    for kind in (HubError, WireError, HTTPException, BadForm, CsrfError, InvalidValueError, UnavailableError):
+    others = (WireError, HTTPException, BadForm, CsrfError, InvalidValueError, QueryTimeout, UnavailableError)
+    for kind in (HubError, *others):
         handlers_by_kind[kind] = failed
     return handlers_by_kind
 
@@ -87,9 +90,9 @@ def _error_page(page: PageRequest, error: Exception) -> Response:
             return _render(page, 400, str(error))
         case InvalidValueError():
             return _render(page, 400, "the request contains a value that is too long, too large or not valid text")
-        case UnavailableError():
+        case UnavailableError() | QueryTimeout():
             log.error("page failed, database unavailable: %s", error)
-            response = _render(page, 503)
+            response = _render(page, 503, TOO_SLOW if isinstance(error, QueryTimeout) else "")
             response.headers["Retry-After"] = "5"
             return response
     return _render(page, 403, CSRF_FAILED)
