@@ -39,7 +39,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "/new-build/rules": ("linked_account", "repository", "url"),
     "/new-build/{linked_account:int}": ("q",),
     "/admin/accounts": ("q", "kind", "page", "cursor"),
-    "/admin/repositories": ("q", "page", "cursor"),
+    "/admin/repositories": ("q", "show", "page", "cursor"),
     "/admin/reports": ("state", "page", "cursor"),
     "/admin/mail": ("page", "cursor"),
     "/admin/audit": ("namespace", "action", "actor", "since", "until", "cursor"),

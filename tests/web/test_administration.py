@@ -226,7 +226,10 @@ def test_repositories(administrator: Raw, content: Content, boss: str) -> None:
     assert act(administrator, f"{address}/-/close").status_code == 303
     assert administrator.get(f"/{name}").status_code == 404
 
+    official = f"/admin/repositories?show=official&q={name.partition('/')[2]}"
+    assert address not in administrator.get(official).text
     assert act(administrator, f"{address}/-/official", official="yes").status_code == 303
+    assert address in administrator.get(official).text
     assert "Remove the mark" in administrator.get(address).text
     assert "must be the name of a user" in administrator.send(f"{address}/-/hand-over", to="no-one-here").text
     moved = f"/admin/repositories/{heir}/treasure"

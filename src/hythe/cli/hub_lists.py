@@ -13,6 +13,7 @@ from hythe.cli.output import Column, Row, add_json_flag, add_list_flags, on_one_
 if TYPE_CHECKING:
     from hythe.hub.accounts.namespaces import AccountKind
     from hythe.hub.page import Page, Paging
+    from hythe.hub.roles import HubRole
     from hythe.hub.service import HubServices
     from hythe.hub.sql.blocked_digests import BlockedDigest
     from hythe.hub.sql.blocked_names import BlockedName
@@ -32,6 +33,12 @@ def add_hub_lists(verbs: Any, with_hub: WithHub) -> None:
     ):
         found = _list(verbs, with_hub, name, meaning, verb)
         found.add_argument("beginning", nargs="?", default="", metavar="BEGINNING", help="default: all")
+        if verb is _users:
+            found.add_argument(
+                "--role", choices=("administrator", "curator"), help="only users with this role, by name"
+            )
+        if verb is _repositories:
+            found.add_argument("--official", action="store_true", help="only official ones; names without NAMESPACE/")
     members = _list(verbs, with_hub, "members", "list the members of an organization", _members)
     members.add_argument("organization", metavar="ORGANIZATION", help="name of the organization")
     reports = _list(verbs, with_hub, "reports", "list reports of abuse, newest first", _reports)
@@ -113,9 +120,11 @@ def as_row(value: Any, **fields: str) -> Row:
 
 async def _users(hub: "HubServices", arguments: Namespace) -> None:
     from hythe.hub.accounts.namespaces import AccountKind
+    from hythe.hub.roles import HubRole
 
+    role = HubRole(arguments.role) if arguments.role else None
     # With an e-mail address only users are found.
-    await _accounts(hub, arguments, None if "@" in arguments.beginning else AccountKind.USER)
+    await _accounts(hub, arguments, None if "@" in arguments.beginning and not role else AccountKind.USER, role)
 
 
 async def _organizations(hub: "HubServices", arguments: Namespace) -> None:
@@ -124,13 +133,15 @@ async def _organizations(hub: "HubServices", arguments: Namespace) -> None:
     await _accounts(hub, arguments, AccountKind.ORGANIZATION)
 
 
-async def _accounts(hub: "HubServices", arguments: Namespace, kind: "AccountKind | None") -> None:
+async def _accounts(
+    hub: "HubServices", arguments: Namespace, kind: "AccountKind | None", role: "HubRole | None" = None
+) -> None:
     from hythe.hub.actor import HubActor
     from hythe.hub.administration.administration import Administration
 
     administration: Administration = hub.hub_administration
     found = await first_items(
-        lambda paging: administration.accounts.find(HubActor.operator(), arguments.beginning, paging, kind),
+        lambda paging: administration.accounts.find(HubActor.operator(), arguments.beginning, paging, kind, role),
         arguments.limit,
     )
     rows = [
@@ -196,7 +207,9 @@ async def _repositories(hub: "HubServices", arguments: Namespace) -> None:
     from hythe.hub.actor import HubActor
 
     found = await first_items(
-        lambda paging: hub.hub_administration.repositories.find(HubActor.operator(), arguments.beginning, paging),
+        lambda paging: hub.hub_administration.repositories.find(
+            HubActor.operator(), arguments.beginning, paging, official=arguments.official
+        ),
         arguments.limit,
     )
     rows = [

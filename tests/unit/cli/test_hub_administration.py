@@ -112,6 +112,7 @@ def test_repositories(admin: Admin, client: Callable[..., httpx2.Client]) -> Non
 
     admin("official", "olaf/app")
     official = owner.get(path).json()["official"]
+    listed = [row[0] for row in admin.rows("repositories", "--official", "ap")]
     admin("official", "olaf/app", "--undo")
     admin("take-down", "olaf/app", "--reason", "mines coins")
     taken_down = {row["repository"]: row["reason"] for row in admin.json("taken-down")}
@@ -121,6 +122,8 @@ def test_repositories(admin: Admin, client: Callable[..., httpx2.Client]) -> Non
     admin("delete-repository", "olaf/app", "--reason", "it is malware", "--yes")
 
     assert official
+    assert listed == ["olaf/app"]
+    assert "olaf/app" not in {row[0] for row in admin.rows("repositories", "--official")}
     assert "use --yes" in unconfirmed
     assert taken_down["olaf/app"] == found["taken_down_reason"] == "mines coins"
     assert "olaf/app" not in {row[0] for row in admin.rows("taken-down")}
@@ -147,6 +150,7 @@ def test_find_accounts(admin: Admin, client: Callable[..., httpx2.Client]) -> No
     ]
     assert [each["name"] for each in admin.json("users", "fiona@")] == ["fiona"]
     assert [row[0] for row in admin.rows("organizations", "fi")] == ["findings"]
+    assert [row[0] for row in admin.rows("users", "fi", "--role", "administrator")] == ["finn"]
     assert len(admin.rows("users", "fi", "--limit", "1")) == 1
 
 

@@ -10,18 +10,20 @@ import pytest
 from tests.unit.hub.services import Services
 
 from hythe.hub.accounts.accounts import RolesChange
+from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.administration.abuse_reports import ReportClosing, ReportState
 from hythe.hub.administration.blocked_digests import NewBlockedDigest
 from hythe.hub.administration.blocked_names import NewBlockedName
 from hythe.hub.administration.takedowns import TakedownReason
-from hythe.hub.errors import NotFound, Refused, SignInNeeded
+from hythe.hub.errors import Invalid, NotFound, Refused, SignInNeeded
 from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Page, Paging
 from hythe.hub.renaming.transfers import NewTransfer
 from hythe.hub.repositories.repositories import NewRepository
+from hythe.hub.roles import HubRole
 from hythe.registry.sql.garbage_collection import GarbageRun
 
 MALWARE = TakedownReason("malware")
@@ -99,6 +101,7 @@ def calls(services: Services, actor: HubActor) -> list[Coroutine[Any, Any, Any]]
         administration.accounts.find(actor, "", page),
         administration.accounts.sign_out(actor, "ann"),
         administration.accounts.set_roles(actor, "ben", RolesChange(curator=True)),
+        hub.members.appoint_owner(actor, "acme", "ben"),
         administration.storage.report(actor),
         administration.garbage.state(actor),
         administration.garbage.runs(actor, page),
@@ -190,3 +193,47 @@ def test_an_administrator_starts_a_garbage_collection(services: Services, ann: H
     assert (after.due.blobs, after.due.exact, after.running_since) == (0, True, None)
     page = services.run(services.hub.audit_log.entries(curator, AuditFilter(action="garbage.collect"), Paging()))
     assert [entry.actor for entry in page.items] == ["curator"]
+
+
+def test_official_repositories_are_listed(services: Services, ann: HubActor, curator: HubActor) -> None:
+    """By the beginning of the name without the namespace, page by page; a filter finds no others."""
+    run, administration = services.run, services.hub.hub_administration
+    for actor, name in (
+        (curator, "nginx"),
+        (ann, "ann/api"),
+        (ann, "ann/app"),
+        (ann, "ann/nginx"),
+        (curator, "alpine"),
+    ):
+        services.push(actor, name)
+        if name != "ann/api":
+            run(administration.takedowns.set_official(curator, name, official=True))
+
+    def found(beginning: str, **paging: Any) -> tuple[list[str], Page[Any]]:
+        page = run(administration.repositories.find(curator, beginning, Paging(**paging), official=True))
+        return [each.repository for each in page.items], page
+
+    first, page = found("", page_size=2)
+    assert (first, page.total) == (["alpine", "ann/app"], 4)
+    assert sorted(found("", page_size=2, cursor=page.next)[0]) == ["ann/nginx", "nginx"]
+    assert found("", page_size=2, page=2)[0] == found("", page_size=2, cursor=page.next)[0]
+    assert found("AP")[0] == ["ann/app"]
+    assert found("ann/")[0] == []
+    run(administration.takedowns.set_official(curator, "nginx", official=False))
+    assert found("nginx")[0] == ["ann/nginx"]
+
+
+def test_accounts_with_a_role_are_listed(services: Services, ann: HubActor, ben: HubActor, curator: HubActor) -> None:
+    """By the beginning of their names; organizations have no role."""
+    run, accounts = services.run, services.hub.hub_administration.accounts
+    run(accounts.set_roles(HubActor.operator(), "ann", RolesChange(curator=True)))
+
+    def found(role: HubRole, beginning: str = "") -> list[str]:
+        return [each.name for each in run(accounts.find(curator, beginning, Paging(), role=role)).items]
+
+    assert (found(HubRole.CURATOR), found(HubRole.ADMINISTRATOR)) == (["ann"], ["curator"])
+    assert (found(HubRole.CURATOR, "an"), found(HubRole.CURATOR, "cur")) == (["ann"], [])
+    run(accounts.set_roles(HubActor.operator(), "ben", RolesChange(administrator=True)))
+    assert found(HubRole.ADMINISTRATOR) == [ben.name, "curator"]
+    with pytest.raises(Invalid, match="role"):
+        run(accounts.find(curator, "", Paging(), AccountKind.ORGANIZATION, HubRole.CURATOR))

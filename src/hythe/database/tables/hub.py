@@ -62,6 +62,9 @@ _deleted = users.c.deleted_at.is_not(None)
 Index("ix_users_deleted_at", users.c.deleted_at, sqlite_where=_deleted, postgresql_where=_deleted)
 _admin = users.c.admin.is_(True)
 Index("ix_users_admins", users.c.id, sqlite_where=_admin, postgresql_where=_admin)
+Index("ix_users_admin_name", users.c.name, sqlite_where=_admin, postgresql_where=_admin)
+_curator = users.c.curator.is_(True)
+Index("ix_users_curator_name", users.c.name, sqlite_where=_curator, postgresql_where=_curator)
 Index("ix_users_kind", users.c.kind, users.c.name)
 
 reserved_names = Table(
@@ -166,6 +169,8 @@ Index(
 def _partial_index(name: str, condition: ColumnElement[bool], *columns: str) -> None:
     Index(name, *(hub_repositories.c[each] for each in columns), sqlite_where=condition, postgresql_where=condition)
 
+
+_partial_index("ix_hub_repositories_official", hub_repositories.c.official.is_(True), "name", "repository_id")
 
 # A list of public repositories reads no private ones, and one of an account reads no others' private ones.
 _public = and_(hub_repositories.c.listed, hub_repositories.c.visibility == literal_column("'public'"))

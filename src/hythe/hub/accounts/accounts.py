@@ -14,6 +14,7 @@ from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
 from hythe.hub.logs import audit
 from hythe.hub.page import Page, Paging
+from hythe.hub.roles import HubRole
 from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sign_in.sessions import sign_out_everywhere
 from hythe.hub.sql import accounts as store
@@ -47,19 +48,27 @@ class AccountService:
         self._clock = clock
 
     async def find(
-        self, actor: HubActor, beginning: str, paging: Paging, kind: AccountKind | None = None
+        self,
+        actor: HubActor,
+        beginning: str,
+        paging: Paging,
+        kind: AccountKind | None = None,
+        role: HubRole | None = None,
     ) -> Page[Account]:
         """Return the accounts whose name begins so or, if there is an ``@`` in it, whose e-mail address does.
 
-        ``kind``: only users, or only organizations, whose name begins so. Raises Invalid.
+        ``kind``: only users, or only organizations, whose name begins so; ``role``: only users with this role on the
+        hub. Raises Invalid.
         """
         await self._access.require_hub(actor, HubAction.VIEW_USERS)
         beginning = beginning.strip().lower()
         if len(beginning) > MAX_BEGINNING or "\0" in beginning:
             raise Invalid({"q": f"must have at most {MAX_BEGINNING} characters"})
+        if role is not None and kind is AccountKind.ORGANIZATION:
+            raise Invalid({"role": "cannot be given with kind=organization: organizations have no role on the hub"})
+        by_email = "@" in beginning and kind is None and role is None
         async with self._database.reading() as session:
-            by_email = "@" in beginning and kind is None
-            return await store.beginning_with(session, beginning, paging, by_email=by_email, kind=kind)
+            return await store.beginning_with(session, beginning, paging, by_email=by_email, kind=kind, role=role)
 
     async def get(self, actor: HubActor, name: str) -> Account:
         """Return an account. Raises NotFound."""

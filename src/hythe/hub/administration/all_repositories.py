@@ -20,14 +20,19 @@ class AllRepositories:
         self._database = database
         self._access = access
 
-    async def find(self, actor: HubActor, beginning: str, paging: Paging) -> Page[AdministeredRepository]:
-        """Return the repositories whose canonical name (NAMESPACE/NAME) begins so, by name. Raises Invalid."""
+    async def find(
+        self, actor: HubActor, beginning: str, paging: Paging, *, official: bool = False
+    ) -> Page[AdministeredRepository]:
+        """Return the repositories whose canonical name (NAMESPACE/NAME) begins so, by name.
+
+        ``official``: only official repositories, whose name without the namespace begins so. Raises Invalid.
+        """
         await self._access.require_hub(actor, HubAction.VIEW_ALL_REPOSITORIES)
         beginning = beginning.strip().lower()
         if len(beginning) > MAX_BEGINNING or "\0" in beginning:
             raise Invalid({"q": f"must have at most {MAX_BEGINNING} characters"})
         async with self._database.reading() as session:
-            return await store.beginning_with(session, beginning, paging)
+            return await store.beginning_with(session, beginning, paging, official=official)
 
     async def get(self, actor: HubActor, repository: str) -> AdministeredRepository:
         """Return a repository. Raises NotFound."""

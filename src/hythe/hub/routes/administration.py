@@ -12,6 +12,7 @@ from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.administration.blocked_digests import BlockingResult, NewBlockedDigest
 from hythe.hub.administration.blocked_names import NewBlockedName
 from hythe.hub.administration.settings_in_force import SettingInForce
+from hythe.hub.roles import HubRole
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
 from hythe.hub.service import HubServices
 from hythe.hub.sql.accounts import Account
@@ -24,11 +25,12 @@ from hythe.hub.sql.storage import StorageReport
 class AccountsQuery(PageQuery, frozen=True):
     """The beginning of the names (with ``@``: e-mail addresses), and the requested page.
 
-    ``kind``: only users, or only organizations, by their names.
+    ``kind``: only users, or only organizations, by their names; ``role``: only users with this role on the hub.
     """
 
     q: Annotated[str, Meta(max_length=MAX_BEGINNING)] = ""
     kind: AccountKind | None = None
+    role: HubRole | None = None
 
 
 class BlockedNameList(msgspec.Struct, frozen=True):
@@ -49,7 +51,7 @@ async def _overview(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> Hub
 
 async def _accounts(hub: HubServices, call: ApiRequest[Nothing, AccountsQuery]) -> PageReply[Account]:
     query = call.query
-    page = await hub.hub_administration.accounts.find(call.actor, query.q, query.paging(), query.kind)
+    page = await hub.hub_administration.accounts.find(call.actor, query.q, query.paging(), query.kind, query.role)
     return page_reply(page, page.items)
 
 

@@ -19,9 +19,13 @@ from hythe.hub.sql.takedowns import TakenDown
 
 
 class AllRepositoriesQuery(PageQuery, frozen=True):
-    """The beginning of the names (NAMESPACE/NAME), and the requested page."""
+    """The beginning of the names (NAMESPACE/NAME), and the requested page.
+
+    ``official``: only official repositories, by their names without the namespace.
+    """
 
     q: Annotated[str, Meta(max_length=MAX_BEGINNING)] = ""
+    official: bool = False
 
 
 class OpeningReason(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,7 +41,8 @@ class OfficialFlag(msgspec.Struct, frozen=True):
 
 
 async def _find(hub: HubServices, call: ApiRequest[Nothing, AllRepositoriesQuery]) -> PageReply[AdministeredRepository]:
-    page = await hub.hub_administration.repositories.find(call.actor, call.query.q, call.query.paging())
+    query, found = call.query, hub.hub_administration.repositories
+    page = await found.find(call.actor, query.q, query.paging(), official=query.official)
     return page_reply(page, page.items)
 
 

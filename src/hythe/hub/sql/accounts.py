@@ -10,6 +10,7 @@ from hythe.database import Session
 from hythe.database.tables.hub import users
 from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.page import Page, Paging
+from hythe.hub.roles import HubRole
 from hythe.hub.sql.sorted_list import SortedList, page_of
 
 _COLUMNS = (
@@ -36,6 +37,9 @@ BY_EMAIL = SortedList(select(*_COLUMNS), users.c.email, where=_between(users.c.e
 OF_KIND = SortedList(
     select(*_COLUMNS), users.c.name, where=(users.c.kind == bindparam("wanted_kind"), *_between(users.c.name))
 )
+ADMINISTRATORS = SortedList(select(*_COLUMNS), users.c.name, where=(users.c.admin.is_(True), *_between(users.c.name)))
+CURATORS = SortedList(select(*_COLUMNS), users.c.name, where=(users.c.curator.is_(True), *_between(users.c.name)))
+_WITH_ROLE = {HubRole.ADMINISTRATOR: ADMINISTRATORS, HubRole.CURATOR: CURATORS}
 _NAMED = select(*_COLUMNS).where(
     users.c.name == bindparam("name", type_=users.c.name.type), users.c.deleted_at.is_(None)
 )
@@ -56,13 +60,24 @@ class Account(msgspec.Struct, frozen=True):
 
 
 async def beginning_with(
-    session: Session, beginning: str, paging: Paging, *, by_email: bool, kind: AccountKind | None = None
+    session: Session,
+    beginning: str,
+    paging: Paging,
+    *,
+    by_email: bool,
+    kind: AccountKind | None = None,
+    role: HubRole | None = None,
 ) -> Page[Account]:
-    """Return a page of the accounts whose name or e-mail address begins so; ``kind``: only such accounts, by name."""
+    """Return a page of the accounts whose name or e-mail address begins so.
+
+    ``kind`` or ``role``: only such accounts, by name.
+    """
     # Names and addresses are in ASCII, and compared by bytes.
     parameters: dict[str, Any] = {"first": beginning, "end": beginning + "\x7f"}
     chosen = BY_EMAIL if by_email else BY_NAME
-    if kind is not None:
+    if role is not None:
+        chosen = _WITH_ROLE[role]
+    elif kind is not None:
         chosen = OF_KIND
         parameters["wanted_kind"] = kind.value
     found = await chosen.slice(session, paging, parameters)

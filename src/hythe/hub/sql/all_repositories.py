@@ -34,6 +34,16 @@ BY_NAME = SortedList(
         repositories.c.name < bindparam("end", type_=_NAME_TYPE),
     ),
 )
+OFFICIAL = SortedList(
+    _ALL.add_columns(hub_repositories.c.name.label("own_name"), hub_repositories.c.repository_id),
+    hub_repositories.c.name.label("own_name"),
+    hub_repositories.c.repository_id,
+    where=(
+        hub_repositories.c.official.is_(True),
+        hub_repositories.c.name >= bindparam("first", type_=_NAME_TYPE),
+        hub_repositories.c.name < bindparam("end", type_=_NAME_TYPE),
+    ),
+)
 _ONE = _ALL.where(repositories.c.name == bindparam("name", type_=_NAME_TYPE))
 
 
@@ -53,13 +63,19 @@ class AdministeredRepository(msgspec.Struct, frozen=True):
     taken_down_reason: str
 
 
-async def beginning_with(session: Session, beginning: str, paging: Paging) -> Page[AdministeredRepository]:
-    """Return a page of the repositories whose canonical name begins so."""
+async def beginning_with(
+    session: Session, beginning: str, paging: Paging, *, official: bool = False
+) -> Page[AdministeredRepository]:
+    """Return a page of the repositories whose canonical name begins so.
+
+    ``official``: of the official ones, whose name without the namespace does.
+    """
     # Names are in ASCII, and compared by bytes.
     parameters: Mapping[str, Any] = {"first": beginning, "end": beginning + "\x7f"}
-    found = await BY_NAME.slice(session, paging, parameters)
+    chosen = OFFICIAL if official else BY_NAME
+    found = await chosen.slice(session, paging, parameters)
     items = tuple(map(_repository, found.rows))
-    return page_of(found, items, await BY_NAME.total(session, parameters), paging)
+    return page_of(found, items, await chosen.total(session, parameters), paging)
 
 
 async def by_name(session: Session, name: str) -> AdministeredRepository | None:

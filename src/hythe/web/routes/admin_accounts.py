@@ -42,16 +42,19 @@ def account_address(name: str) -> str:
 
 async def accounts(page: PageRequest) -> Response:
     """Find accounts by the beginning of their names or e-mail addresses."""
-    text, kind = searched_text(page, MAX_BEGINNING), None
+    text, kind, role = searched_text(page, MAX_BEGINNING), None, None
     with suppress(ValueError):
         kind = AccountKind(page.request.query_params.get("kind", ""))
-    query = {"q": text, "kind": kind.value if kind else ""}
+    with suppress(ValueError):
+        role = HubRole(page.request.query_params.get("kind", ""))
+    chosen = kind or role
+    query = {"q": text, "kind": chosen.value if chosen else ""}
     return administration_page(
         page,
         "admin-accounts.html",
         ACCOUNTS,
         prefilled(**query),
-        listing=await page.site.hub.hub_administration.accounts.find(page.actor, text, paging_of(page), kind),
+        listing=await page.site.hub.hub_administration.accounts.find(page.actor, text, paging_of(page), kind, role),
         page_link=page_link(ACCOUNTS, **query),
     )
 

@@ -32,14 +32,16 @@ def administered_address(repository: str) -> str:
 
 async def repositories(page: PageRequest) -> Response:
     """Find repositories by the beginning of their names."""
-    text = searched_text(page, MAX_BEGINNING)
+    text, official = searched_text(page, MAX_BEGINNING), page.request.query_params.get("show") == "official"
+    query = {"q": text, "show": "official" if official else ""}
+    every = page.site.hub.hub_administration.repositories
     return administration_page(
         page,
         "admin-repositories.html",
         REPOSITORIES,
-        prefilled(q=text),
-        listing=await page.site.hub.hub_administration.repositories.find(page.actor, text, paging_of(page)),
-        page_link=page_link(REPOSITORIES, q=text),
+        prefilled(**query),
+        listing=await every.find(page.actor, text, paging_of(page), official=official),
+        page_link=page_link(REPOSITORIES, **query),
     )
 
 
