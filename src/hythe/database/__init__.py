@@ -1,5 +1,6 @@
 """The database: engines, tables, migrations. Only the ``sql`` files of the other packages also write SQL."""
 
+from hythe.database.joined_reads import reads_in
 from hythe.database.opening import open_database
 from hythe.database.port import (
     Database,
@@ -20,4 +21,5 @@ __all__ = [
     "Session",
     "UnavailableError",
     "open_database",
+    "reads_in",
 ]

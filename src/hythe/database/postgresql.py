@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from hythe.database.joined_reads import joined_session
 from hythe.database.port import Dialect, InvalidValueError, Parameters, QueryTimeout, UnavailableError
 
 T = TypeVar("T")
@@ -59,6 +60,10 @@ class PostgreSQLDatabase:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator["PostgreSQLSession"]:
         """See Database.reading."""
+        joined = joined_session()
+        if isinstance(joined, PostgreSQLSession):
+            yield joined
+            return
         with _translated():
             async with self._engine.connect() as connection:
                 await connection.execution_options(isolation_level="AUTOCOMMIT")

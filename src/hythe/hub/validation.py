@@ -5,12 +5,13 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from hythe.database import Session
 from hythe.hub.errors import Invalid
 
-Precondition: TypeAlias = Callable[[], Awaitable[None]]
+Precondition: TypeAlias = Callable[[Session], Awaitable[None]]
 """Raises an error if what is about to change is no longer what the client has read.
 
-A service calls it with the row locked, so that no one, on any server, changes it in between.
+A service calls it in its transaction with the row locked, so that no one, on any server, changes it in between.
 """
 
 

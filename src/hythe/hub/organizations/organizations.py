@@ -177,7 +177,7 @@ class OrganizationService:
                 await _require_own_second_factor(session, context.owner_id or 0, actor)
             if unchanged is not None:
                 await store.lock(session, context.owner_id or 0)
-                await unchanged()
+                await unchanged(session)
             if values:
                 await store.change(session, context.owner_id or 0, values)
                 await audit.record(

@@ -173,7 +173,7 @@ class TeamService:
             async with self._database.writing() as session:
                 team = await self._locked_team(session, actor, organization, name, HubAction.CHANGE_TEAM)
                 if unchanged is not None:
-                    await unchanged()
+                    await unchanged(session)
                 if values:
                     await store.change(session, team.id, values)
                     await self._record(session, actor, HubAction.CHANGE_TEAM, organization, name, **values)
@@ -188,7 +188,7 @@ class TeamService:
         async with self._database.writing() as session:
             team = await self._locked_team(session, actor, organization, name, HubAction.DELETE_TEAM)
             if unchanged is not None:
-                await unchanged()
+                await unchanged(session)
             await store.empty(session, team.id)
             await self._record(session, actor, HubAction.DELETE_TEAM, organization, name)
         await self._apply(team.id)

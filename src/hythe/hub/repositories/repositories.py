@@ -169,7 +169,7 @@ class RepositoryService:
             if unchanged is not None:
                 # After the namespace, which renames and transfers lock before their repositories.
                 await store.lock(session, found.id)
-                await unchanged()
+                await unchanged(session)
             await store.change(session, found.id, _columns(values) | {"updated_at": self._clock()})
             await store.index(session, found.id)
             if described := sorted(values.keys() & {"description", "full_description"}):

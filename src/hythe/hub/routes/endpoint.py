@@ -12,6 +12,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hythe.database import Session, reads_in
 from hythe.hub.access.actions import HubAction
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Refused
@@ -189,8 +190,12 @@ class _Answering:
             if expected is not None:
                 await self._require_unchanged(expected, call)
             if expected is not None and again:
-                call = replace(call, unchanged=partial(self._require_unchanged, expected, call))
+                call = replace(call, unchanged=partial(self._unchanged_in, expected, call))
             return await endpoint.handler(self._hub, call)
+
+    async def _unchanged_in(self, expected: str, call: ApiRequest[Any, Any], session: Session) -> None:
+        with reads_in(session):
+            await self._require_unchanged(expected, call)
 
     async def _require_unchanged(self, expected: str, call: ApiRequest[Any, Any]) -> None:
         """Compare ``If-Match`` with what a GET of the same address returns now. Raises PreconditionFailed."""
