@@ -5,11 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
+from tests.builds.hand_worker import BY_HAND, HandWorker
 from tests.parts.hub import HytheServer
 
 from hythe.cli.main import main
@@ -240,6 +244,79 @@ def test_workers_and_the_queue(start_hub: Callable[..., HytheServer], capsys: py
     assert "there is no worker 'other'" in admin.fail("drain-worker", "other")
     assert admin.json("queue") == []
     assert "there is no build 7" in admin.fail("cancel-build", "7")
+
+
+def test_a_build_is_cancelled_and_a_worker_removed(
+    start_hub: Callable[..., HytheServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A build that waits, once; a worker whose last heartbeat is old. The owner of the build sees that in the log."""
+    hub = start_hub(env=BY_HAND)
+    admin = Admin(hub, capsys)
+    hub.create_user("wanda", PASSWORD)
+    with httpx2.Client(base_url=hub.url, auth=("wanda", PASSWORD)) as owner:
+        path = create(owner, "wanda", "built")
+        configuration = {"source": {"url": "http://127.0.0.1:1/team/app.git"}, "rules": [{"source": "main"}]}
+        assert owner.post(f"{path}/build-configuration", json=configuration).status_code == 201
+        assert owner.post(f"{path}/builds", json={"source_name": "main"}).is_success
+    ((build_id, *_),) = admin.rows("queue")
+
+    assert admin("cancel-build", build_id) == "cancelled wanda/built#1\n"
+    assert "already finished" in admin.fail("cancel-build", build_id)
+    assert admin.json("queue") == []
+    assert actions(admin, "wanda")[0] == "queue.cancel-build"
+    assert HandWorker(hub.url, "gone").claim() is None
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    with closing(sqlite3.connect(hub.data / "hythe.db", timeout=30)) as connection, connection:
+        connection.execute("UPDATE build_workers SET seen_at = ?", (f"{an_hour_ago:%Y-%m-%d %H:%M:%S}",))
+    assert [(each["name"], each["connected"]) for each in admin.json("workers")] == [("gone", False)]
+    assert admin("remove-worker", "gone") == "removed gone\n"
+    assert admin.json("workers") == []
+
+
+def test_reports_and_a_new_owner_of_a_repository(admin: Admin, client: Callable[..., httpx2.Client]) -> None:
+    """A report is resolved with a take-down, another one dismissed; then another account gets the repository."""
+    owner, heir, user = client("hana"), client("hugo"), client("hedy")
+    path = create(owner, "hana", "app", "public")
+
+    def report(text: str) -> str:
+        assert user.post(f"{path}/reports", json={"category": "malware", "text": text}).is_success
+        (number,) = [row[0] for row in admin.rows("reports") if row[1:4] == ["hana/app", "malware", "hedy"]]
+        return number
+
+    number = report("it mines coins")
+    assert admin("close-report", number, "--take-down", "mines coins") == f"report {number} is resolved\n"
+    assert "hana/app" in {row[0] for row in admin.rows("taken-down")}
+    assert admin("restore", "hana/app") == "restored hana/app\n"
+    second = report("it still does")
+    assert admin("close-report", second, "--dismiss", "--note", "a game") == f"report {second} is dismissed\n"
+    assert [row[0] for row in admin.rows("reports", "--state", "resolved") if row[1] == "hana/app"] == [number]
+    assert [row[0] for row in admin.rows("reports", "--state", "dismissed") if row[1] == "hana/app"] == [second]
+
+    assert admin("hand-over", "hana/app", "hugo") == "hana/app is now hugo/app\n"
+    assert heir.get("/api/v1/repositories/hugo/app").json()["namespace"] == "hugo"
+    assert "repository.hand-over" in actions(admin, "hana")
+
+
+def test_accounts_are_changed(admin: Admin, client: Callable[..., httpx2.Client], shared_hub: HytheServer) -> None:
+    """A role on the hub, the end of logins, and a new name; each is in the audit log."""
+    user = client("ruth")
+    token = user.get("/token", params={"service": shared_hub.host}).json()["token"]
+    login = {"Authorization": f"Bearer {token}"}
+    assert httpx2.get(f"{shared_hub.url}/v2/", headers=login).status_code == 200
+
+    assert admin("set-role", "ruth", "curator") == "ruth is now a curator\n"
+    assert [row[0] for row in admin.rows("users", "ruth", "--role", "curator")] == ["ruth"]
+    assert admin("set-role", "ruth", "administrator") == "ruth is now an administrator\n"
+    assert user.get("/api/v1/admin/overview").status_code == 200
+    assert admin("set-role", "ruth", "user") == "ruth is now a user\n"
+    assert user.get("/api/v1/admin/overview").status_code == 403
+    assert admin("sign-out-user", "ruth") == "ended every session and login of ruth\n"
+    assert httpx2.get(f"{shared_hub.url}/v2/", headers=login).status_code == 401
+    assert admin("rename-user", "ruth", "ruthie").startswith("renamed ruth to ruthie: ")
+
+    assert [each["name"] for each in admin.json("users", "ruth")] == ["ruthie"]
+    assert "'ruth' does not exist" in admin.fail("set-role", "ruth", "curator")
+    assert actions(admin, "ruthie")[:5] == ["namespace.rename", "user.sign-out", *["user.set-role"] * 3]
 
 
 def test_mail(admin: Admin) -> None:
