@@ -224,7 +224,20 @@ def test_tokens(ann: HytheShell, stranger: HytheShell) -> None:
     assert stranger.run("repo", "create", "ann/ci-1").code == 4
 
     number = str(token["id"])
-    rotated = ann.ok("token", "rotate", number)
+    assert ann.ok("token", "list").splitlines()[0].split()[-3:] == ["LAST", "USED", "FROM"]
+    (line,) = (each for each in ann.ok("token", "list").splitlines() if " ci " in each)
+    assert line.split()[-1] == "127.0.0.1"
+    assert ann.ok("token", "edit", number, "--name", "jobs", "--right", "push", "--all-repositories") == (
+        f"Changed token {number}"
+    )
+    (token,) = (each for each in ann.json("token", "list") if each["name"] == "jobs")
+    assert (token["rights"], token.get("repositories")) == (["repo:write"], None)
+    for words in ((), ("--repository", "ann/a", "--all-repositories")):
+        assert ann.run("token", "edit", number, *words).code == 2
+    assert ann.run("token", "edit", number, "--right", "pull", "--repository", "ann/ci-1").code == 0
+    rotated = ann.ok("token", "rotate", number, "--expires-in", "3")
+    (shortened,) = (each for each in ann.json("token", "list") if each["name"] == "jobs")
+    assert shortened["expires_at"] < token["expires_at"]
     assert rotated != secret
     assert _status(ann, secret) == 401
     assert _status(ann, rotated) == 200
@@ -274,7 +287,7 @@ def test_the_examples_of_the_documentation(ann: HytheShell) -> None:
         (_, *words) = shlex.split(line.partition(" > ")[0], comments=True)
         if words[:2] == ["api", "repositories/acme/app-web"] and "--include" in words:
             ann.ok("repo", "create", "acme/app-web")  # the lines above renamed and deleted it
-        if words[:2] in (["token", "rotate"], ["token", "revoke"]):
+        if words[:2] in (["token", "edit"], ["token", "rotate"], ["token", "revoke"]):
             words[2] = next(str(each["id"]) for each in ann.json("token", "list") if each["name"] == "ci")
         shown = ann.ok(*(word.replace('"0123.."', _etag(shown)) if '"0123.."' in word else word for word in words))
 
