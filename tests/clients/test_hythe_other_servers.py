@@ -14,7 +14,10 @@ from tests.parts.base_images import Layout
 from tests.parts.hythe_client import HytheClient
 
 from hythe.client import ClientError, Registry
+from hythe.client.client import Client
+from hythe.client.credentials import Credential
 from hythe.client.errors import AccessDenied, ContentMismatch, RegistryError
+from hythe.client.hub_api import JSONAPI
 
 pytestmark = pytest.mark.clients
 
@@ -27,6 +30,8 @@ class OtherRegistry:
     def __init__(self, layout: Layout) -> None:
         self.requests: list[tuple[str, str, str]] = []
         """Method, path with query, and Authorization of each request."""
+        self.headers: list[list[str]] = []
+        """The names of the headers of each request, in lower case."""
         self.answers: dict[str, Answer | Callable[[str], Answer]] = {}
         self.challenge = ""
         """The WWW-Authenticate header; every request below /v2/ then needs a token."""
@@ -40,6 +45,7 @@ class OtherRegistry:
             def do_GET(self) -> None:
                 authorization = self.headers.get("Authorization", "")
                 registry.requests.append((self.command, self.path, authorization))
+                registry.headers.append(sorted(name.lower() for name in self.headers))
                 status, headers, body = registry.answer(self.path, authorization, blobs)
                 self.send_response(status)
                 for name, value in headers.items():
@@ -168,6 +174,20 @@ def test_credentials_stay_at_the_registry(other: OtherRegistry, another: OtherRe
 
     assert [authorization for _, _, authorization in another.requests] == ["", ""]
     assert [path for _, path, _ in another.requests] == ["/v2/ann/box/tags/list?p=2", "/v2/ann/box/manifests/1"]
+
+
+def test_headers_of_the_caller_stay_at_the_hub(other: OtherRegistry, another: OtherRegistry) -> None:
+    """In letters of any case they replace the stored credentials; another server that a hub redirects to gets none."""
+    other.answers["/api/v1/users/me"] = 307, {"Location": f"http://{another.host}/api/v1/users/me"}, b""
+    another.answers["/api/v1/users/me"] = 200, {}, b"{}"
+    api = JSONAPI(Client(), other.host, credential=Credential("ann", "secret"))
+    for name in ("authorization", "AUTHORIZATION"):
+        reply = api.send("GET", "/api/v1/users/me", headers={name: "Bearer other", "X-Api-Key": "secret"})
+        assert reply.status == 200
+
+    assert [authorization for *_, authorization in other.requests] == ["Bearer other"] * 2
+    assert other.headers == [["accept", "authorization", "host", "user-agent", "x-api-key"]] * 2
+    assert another.headers == [["accept", "host", "user-agent"]] * 2
 
 
 def test_a_token_server_that_redirects(other: OtherRegistry, another: OtherRegistry) -> None:

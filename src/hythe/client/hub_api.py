@@ -37,11 +37,16 @@ class JSONAPI:
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> HTTPResponse:
-        """Send a request once and return the response with any status. Raises Unreachable."""
-        sent = self._headers() | dict(headers or {})
+        """Send a request once and return the response with any status. Raises Unreachable.
+
+        ``headers``, in letters of any case, replace those that are sent otherwise, credentials included.
+        """
+        given, usual = dict(headers or {}), self._headers()
         content = None if method in ("GET", "HEAD") else BytesBody(body or b"")
         if content is not None:
-            sent.setdefault("Content-Type", "application/json")
+            usual["Content-Type"] = "application/json"
+        replaced = {name.lower() for name in given}
+        sent = {name: value for name, value in usual.items() if name.lower() not in replaced} | given
         with self._session.send(method, path, (), sent, content, authenticate=False) as response:
             return response.read()
 

@@ -21,6 +21,8 @@ DOCKER_HUB = "registry-1.docker.io"
 USER_AGENT = "hythe"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
+_HEADERS_ELSEWHERE = frozenset({"user-agent", "accept", "range"})
+"""Headers that a server gets to which another one redirects; others may have a secret for that one."""
 _PROXY_STATUSES = frozenset({502, 503, 504})
 
 
@@ -174,7 +176,7 @@ class RegistrySession:
             stream.close()
             url, earlier = resolve_url(url, location), url
             if not is_same_server(url, earlier):
-                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+                headers = {name: value for name, value in headers.items() if name.lower() in _HEADERS_ELSEWHERE}
             stream = self._connections.send(method, url, headers)
         stream.close()
         raise RegistryError(f"{self.host}: too many redirects", status=stream.status)
