@@ -23,6 +23,7 @@ from hythe.forges.configured import open_forges
 from hythe.hub.logs.audit_listener import AuditListener
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
+from hythe.hub.routes.docker_hub import is_docker_hub_path
 from hythe.hub.routes.repository_addresses import kept_slashes
 from hythe.hub.service import HubServices, make_hub, open_foundation
 from hythe.identity_providers.configured import open_identity_providers
@@ -173,7 +174,7 @@ class HubApplication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
         path: str = scope["path"]
-        registry = (path.startswith("/v2/") or path == "/v2") and not path.startswith(DOCKER_HUB_PREFIXES)
+        registry = (path.startswith("/v2/") or path == "/v2") and not is_docker_hub_path(path)
         application = self._registry if registry else self._rest
         if not registry and path.startswith(_WITH_NAMES) and b"%2f" in scope.get("raw_path", b"").lower():
             scope = {**scope, "path": kept_slashes(scope["raw_path"])}

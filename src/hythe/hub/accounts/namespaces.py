@@ -25,7 +25,7 @@ tokens undefined user users v1 v2 v3 verify webhooks webmaster well-known www
 RESERVED = frozenset(_RESERVED_WORDS.split()) | {DEFAULT_NAMESPACE}
 """Names that no account can have: paths of the hub, now or later, and names that suggest authority."""
 
-HIDDEN_NAMES = frozenset({"auth", "orgs", "repositories", "search", "users"})
+HIDDEN_NAMES = frozenset({"auth", "repositories", "search", "users"})
 """Names that no new top-level repository can have: with them, paths of the registry are those of Docker Hub's API."""
 
 _USER_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")

@@ -1,10 +1,11 @@
 """The part of Docker Hub's HTTP API that tools still use: login, organizations, repositories, tags, search,
 below ``/v2/``.
 
-``user``, ``users``, ``orgs``, ``auth``, ``repositories`` and ``search`` cannot be namespaces, so no path of the
-registry is hidden.
+``user``, ``users``, ``auth``, ``repositories`` and ``search`` cannot be namespaces, and of the paths below ``orgs``
+only those that the registry has not belong to this API, so no path of the registry is hidden.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -31,8 +32,16 @@ from hythe.hub.service import HubServices
 T = TypeVar("T")
 V = TypeVar("V")
 
-PREFIXES = ("/v2/user/orgs", "/v2/users/", "/v2/orgs/", "/v2/auth/", "/v2/repositories/", "/v2/search/")
+PREFIXES = ("/v2/user/orgs", "/v2/users/", "/v2/auth/", "/v2/repositories/", "/v2/search/")
 """The hub handles paths with these prefixes, not the registry."""
+
+_OF_ORGANIZATION = re.compile("/v2/orgs/(?:[^/]+|(?!(?:manifests|blobs|tags|referrers)/)[^/]+/members)/?")
+"""The paths of organizations. There may be a top-level repository ``orgs``, with a tag ``members``."""
+
+
+def is_docker_hub_path(path: str) -> bool:
+    """Return whether the hub handles a path below ``/v2/``, not the registry."""
+    return path.startswith(PREFIXES) or _OF_ORGANIZATION.fullmatch(path) is not None
 
 
 class Login(msgspec.Struct, frozen=True):

@@ -80,7 +80,23 @@ def test_an_organization_and_its_members(as_: People) -> None:
     missing = as_("ben").get("/v2/orgs/none-such")
     assert missing.status_code == 404
     assert missing.json().keys() >= {"message", "detail"}
-    assert as_("ben").get("/v2/orgs/hub-team/unknown").json().keys() >= {"message", "detail"}
+    assert as_("ben").get("/v2/orgs/none-such/members/").json().keys() >= {"message", "detail"}
+
+
+def test_a_repository_called_orgs(as_: People) -> None:
+    """Its paths stay those of the registry, also where one looks like a list of members."""
+    curator, media_type = as_("curator"), {"Content-Type": str(EMPTY_INDEX["mediaType"])}
+    for tag in ("latest", "members"):
+        pushed = curator.put(f"/v2/orgs/manifests/{tag}", json=EMPTY_INDEX, headers=media_type)
+        assert pushed.status_code == 201
+        assert curator.get(f"/v2/orgs/manifests/{tag}").json() == EMPTY_INDEX
+    digest = pushed.headers["Docker-Content-Digest"]
+
+    assert curator.get("/v2/orgs/tags/list").json()["tags"] == ["latest", "members"]
+    assert curator.get(f"/v2/orgs/referrers/{digest}").json()["manifests"] == []
+    assert curator.post("/v2/orgs/blobs/uploads/").status_code == 202
+    assert curator.get("/v2/orgs/unknown/tags/list").json().keys() == {"errors"}
+    assert curator.delete("/v2/repositories/library/orgs/").status_code == 202
 
 
 def test_repositories_of_an_organization(server: HytheServer, as_: People) -> None:
