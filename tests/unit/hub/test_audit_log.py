@@ -25,6 +25,7 @@ from hythe.hub.errors import NotFound, Refused, SignInNeeded
 from hythe.hub.logs import audit, audit_log
 from hythe.hub.logs.audit import AuditEntry
 from hythe.hub.logs.audit_log import AuditFilter
+from hythe.hub.organizations.organizations import Conversion
 from hythe.hub.page import Paging
 from hythe.hub.renaming.transfers import NewTransfer
 from hythe.hub.repositories.repositories import NewRepository, RepositoryChange
@@ -79,6 +80,23 @@ def test_entries_follow_the_account_and_not_its_name(services: Services, ann: Hu
     own = {entry.target for entry in entries(services, successor, namespace="ann")}
     assert own == {"ann", "ann/other", "ann/other:latest"}
     assert entries(services, curator, namespace="anna") == seen
+
+
+def test_the_log_of_a_person_does_not_become_that_of_an_organization(
+    services: Services, ann: HubActor, ben: HubActor, curator: HubActor
+) -> None:
+    """Owners see the conversion and what comes; only administrators, where and how the former user signed in."""
+    services.run(services.hub.sessions.sign_in("ann", PASSWORD, "192.0.2.9"))
+    services.push(ann, "ann/app", "before")
+    services.run(services.hub.organizations.convert(ann, Conversion("ben", "ann")))
+    services.push(ben, "ann/app", "after")
+
+    found = [(entry.action, entry.target) for entry in entries(services, ben, namespace="ann")]
+    assert found == [("tag.move", "ann/app:after"), ("organization.convert-account", "ann")]
+    assert entries(services, ben, namespace="ann", action="session.start") == ()
+    assert len(entries(services, ben, namespace="ann", repository="ann/app")) == 1
+    (session,) = entries(services, curator, actor="ann", action="session.start")
+    assert session.address == "192.0.2.9"
 
 
 def test_a_new_account_sees_nothing_of_a_deleted_one(services: Services, curator: HubActor) -> None:

@@ -52,7 +52,9 @@ class AuditLog:
     """The audit log of the hub.
 
     Owners see what happened in their namespace under all its names, since the account exists; the entries of a
-    repository stay with the namespace that it was in. Administrators also find those of accounts that were deleted.
+    repository stay with the namespace that it was in. Those of an organization that was a user's account see what
+    happened since then: sign-ins and e-mail addresses from before are of a person. Administrators also find those of
+    accounts that were deleted.
     """
 
     def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime], retention: int) -> None:
@@ -103,7 +105,9 @@ class AuditLog:
 
     async def _values(self, session: Session, filters: AuditFilter) -> dict[str, Any]:
         """Return the parameters of the filters; times also become ids, in whose order entries are."""
-        owned = await store.owned(session, filters.namespace) if filters.namespace else None
+        owned = None
+        if filters.namespace:
+            owned = await store.owned(session, filters.namespace, HubAction.CONVERT_ACCOUNT.value)
         since = max(_within(filters.since or EARLIEST), owned.since if owned is not None else EARLIEST)
         until = _within(filters.until or LATEST)
         first_id, end_id = await store.ids_between(session, since, until)
@@ -117,7 +121,7 @@ class AuditLog:
             "target": filters.target,
             "since": since,
             "until": until,
-            "first_id": first_id,
+            "first_id": max(first_id, owned.first_id) if owned is not None else first_id,
             "end_id": end_id,
         }
 

@@ -22,10 +22,15 @@ The clocks of servers differ, and an entry gets its time before its id: its tran
 
 
 class Owned(msgspec.Struct, frozen=True):
-    """A namespace and the time since which its account exists: an earlier one may have had the same id."""
+    """A namespace, and what its owners see of its log.
+
+    ``since``: when its account was made, because an earlier one may have had the same id. ``first_id``: the last entry
+    since then by which it changed hands; 0: there is none.
+    """
 
     namespace_id: int
     since: datetime
+    first_id: int
 
 
 _ADD = insert(audit_entries).values(
@@ -35,6 +40,16 @@ _OWNED = (
     select(namespaces.c.id, users.c.created_at)
     .join_from(namespaces, users, users.c.id == namespaces.c.user_id)
     .where(namespaces.c.name == bindparam("name"))
+)
+_LATEST = (
+    select(audit_entries.c.id)
+    .where(
+        audit_entries.c.namespace_id == bindparam("namespace_id", type_=audit_entries.c.namespace_id.type),
+        audit_entries.c.action == bindparam("action", type_=audit_entries.c.action.type),
+        audit_entries.c.at >= bindparam("since", type_=audit_entries.c.at.type),
+    )
+    .order_by(audit_entries.c.id.desc())
+    .limit(1)
 )
 
 
@@ -102,10 +117,14 @@ async def add(session: Session, values: Mapping[str, Any]) -> None:
     await session.run(_ADD, {**values, "owned_by": values["namespace"]})
 
 
-async def owned(session: Session, namespace: str) -> Owned | None:
-    """Return the namespace of the account that has this name now."""
+async def owned(session: Session, namespace: str, changing_hands: str) -> Owned | None:
+    """Return the namespace of the account that has this name now, which an action can give to other owners."""
     row = await session.row(_OWNED, {"name": namespace})
-    return None if row is None else Owned(row.id, row.created_at)
+    if row is None:
+        return None
+    values = {"namespace_id": row.id, "action": changing_hands, "since": row.created_at}
+    changed = await session.row(_LATEST, values)
+    return Owned(row.id, row.created_at, changed.id if changed else 0)
 
 
 async def listed(session: Session, paging: Paging, filters: Mapping[str, Any]) -> Page[Row[Any]]:
