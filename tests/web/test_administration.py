@@ -181,7 +181,7 @@ def test_a_stolen_session_gives_no_role(administrator: Raw, content: Content, bo
     assert act(administrator, f"{address}/role", role="curator").status_code == 303
 
 
-def test_an_organization_has_no_role(administrator: Raw, content: Content) -> None:
+def test_an_organization_has_no_role(administrator: Raw, content: Content, boss: str) -> None:
     """Its page has limits, and can block it; there is nothing about roles and second factors."""
     owner = content.account("owner")
     name = f"org-{next(content.numbers)}"
@@ -192,6 +192,8 @@ def test_an_organization_has_no_role(administrator: Raw, content: Content) -> No
     assert "Second factor" not in shown
     assert name in administrator.get("/admin/accounts?kind=organization").text
     assert owner not in administrator.get(f"/admin/accounts?kind=organization&q={owner}").text.partition("<h2")[2]
+    assert f'href="/admin/accounts/{boss}"' in administrator.get(f"/admin/accounts?kind=administrator&q={boss}").text
+    assert f'href="/admin/accounts/{boss}"' not in administrator.get(f"/admin/accounts?kind=curator&q={boss}").text
     assert act(administrator, f"/admin/accounts/{name}/plan", storage_limit="1GiB").status_code == 303
 
 
