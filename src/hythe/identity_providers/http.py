@@ -1,5 +1,6 @@
 """Requests to identity providers, with timeouts and bounds on the size of responses."""
 
+import logging
 from collections.abc import Mapping
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -8,6 +9,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from hythe.egress.http_session import egress_denial
 from hythe.forges.api import TIMEOUT, ApiResponse, fetch
 from hythe.forges.errors import ForgeError
 from hythe.identity_providers.errors import ProviderUnavailable
@@ -16,6 +18,8 @@ MAX_SIZE = 1 << 20
 """Maximum bytes of a response."""
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 class ProviderHTTP:
@@ -56,8 +60,20 @@ class ProviderHTTP:
             return await fetch(
                 self._session, method, URL(url), self._title, sent, content, self._max_size, self._timeout
             )
-        except (ForgeError, ValueError) as error:
-            raise ProviderUnavailable(getattr(error, "message", "") or f"{_shown(url)} is no valid URL") from error
+        except ValueError as error:
+            raise ProviderUnavailable(f"{_shown(url)} is no valid URL") from error
+        except ForgeError as error:
+            raise ProviderUnavailable(self._problem(error)) from error
+
+    def _problem(self, error: ForgeError) -> str:
+        """Say why there is no response, without addresses and what else the network tells: anyone can name a host."""
+        cause = error.__cause__
+        if cause is None or isinstance(cause, TimeoutError):
+            return error.message
+        if denial := egress_denial(cause):
+            return f"cannot connect to {self._title}: {denial}"
+        log.warning("%s", error.message)
+        return f"cannot connect to {self._title}"
 
 
 def _shown(url: str) -> str:

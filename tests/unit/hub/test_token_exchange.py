@@ -12,6 +12,7 @@ import pytest
 from joserfc.jwk import ECKey, RSAKey
 from tests.parts.ci_issuer import DISCOVERY, KEYS, CIIssuer, running_issuer
 from tests.parts.docker_registry import Certificate
+from tests.parts.process import free_port
 from tests.unit.hub.services import Services
 from tests.unit.hub.test_credentials import basic
 
@@ -264,6 +265,17 @@ def test_a_private_network(services: Services, issuer: CIIssuer, ann: HubActor) 
     with pytest.raises(IssuerUnavailable, match="internal_networks"):
         exchange(issuer.id_token(HUB))
     assert issuer.requests == []
+
+
+def test_an_issuer_that_is_not_there(exchange: Exchanges, ann: HubActor, caplog: pytest.LogCaptureFixture) -> None:
+    """The owner of a rule does not learn what the network says of a host; the operator does, in the log."""
+    absent = CIIssuer(f"https://127.0.0.1:{free_port()}")
+    exchange.rule(ann, absent)
+    with pytest.raises(IssuerUnavailable) as caught:
+        exchange(absent.id_token(HUB))
+
+    assert caught.value.message == f"cannot connect to {absent.url}"
+    assert f"cannot connect to {absent.url}: " in caplog.text
 
 
 def test_caches_of_accounts_are_separate(
