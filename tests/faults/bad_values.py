@@ -90,6 +90,7 @@ OTHER_PLACES = {
     r"/admin/repositories/\{repository:path\}/-/([a-z-]+)": {"repository": r"zed/\1"},
     r"/\{namespace\}/-/(?:people|teams|invitations|settings).*": {"namespace": "acme"},
     r"/api/v1/namespaces/\{namespace\}/rename": {"namespace": "acme"},
+    r"/api/v1/namespaces/\{namespace\}/trust-rules/\{rule\}": {"rule": "job"},
 }
 """Other values by the pattern of an address: what it ends or renames is not what other addresses need."""
 
@@ -169,8 +170,14 @@ def paths(template: str) -> Iterator[str]:
 
 def filled(template: str, places: Mapping[str, str] = {}) -> str:
     """The address with these path parameters, and valid ones for the others."""
-    known = PLACES | _other_places(template) | dict(places)
+    known = path_values(template) | dict(places)
     return re.sub(r"\{(\w+)(?::\w+)?\}", lambda found: known[found[1]], template)
+
+
+def path_values(template: str) -> dict[str, str]:
+    """The valid value of each path parameter of an address, as it is sent."""
+    known = PLACES | _other_places(template)
+    return {name: known[name] for name in re.findall(r"\{(\w+)(?::\w+)?\}", template)}
 
 
 def _other_places(template: str) -> dict[str, str]:
