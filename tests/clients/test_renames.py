@@ -57,3 +57,30 @@ def test_engines_pull_former_names(
     assert "docker login -u anna" in refused.stdout + refused.stderr
     renamed = httpx2.get(f"{hub.url}/api/v1/repositories/ann/app", auth=("anna", PASSWORD))
     assert renamed.headers["Location"] == "/api/v1/repositories/anna/web"
+
+
+def test_engines_pull_former_names_after_a_transfer(
+    hub: HytheServer, skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path
+) -> None:
+    """Its new owner pulls the old name, and is told the new one at a push; its former owner sees nothing of it."""
+    for name in ("ann", "ben"):
+        hub.create_user(name, PASSWORD)
+    ann, ben = (httpx2.Client(base_url=f"{hub.url}/api/v1", auth=(name, PASSWORD)) for name in ("ann", "ben"))
+    former, source = f"docker://{hub.host}/ann/app:v1", busybox_layout.source()
+    skopeo.allow_http(hub.host)
+    assert skopeo.login(hub.host, "ann", PASSWORD).returncode == 0
+    skopeo.ok("copy", source, former)
+    assert ann.patch("/repositories/ann/app", json={"visibility": "private"}).is_success
+    assert ann.post("/repositories/ann/app/transfer", json={"to": "ben"}).is_success
+    [offer] = ben.get("/namespaces/ben/offers").json()["items"]
+    assert ben.post(f"/namespaces/ben/offers/{offer['repository_id']}/accept").is_success
+    stranger = skopeo.run("copy", former, f"oci:{tmp_path}/stranger:v1")
+    assert stranger.returncode != 0
+    assert "ben" not in stranger.stderr
+    assert skopeo.login(hub.host, "ben", PASSWORD).returncode == 0
+
+    skopeo.ok("copy", former, f"oci:{tmp_path}/app:v1")
+    pushed = skopeo.run("copy", source, former)
+
+    assert pushed.returncode != 0
+    assert "ann/app is now ben/app: push to ben/app" in pushed.stdout + pushed.stderr
