@@ -108,8 +108,9 @@ class AuditLog:
         owned = None
         if filters.namespace:
             owned = await store.owned(session, filters.namespace, HubAction.CONVERT_ACCOUNT.value)
-        since = max(_within(filters.since or EARLIEST), owned.since if owned is not None else EARLIEST)
-        until = _within(filters.until or LATEST)
+        times = (filters.since, owned.since if owned is not None else None)
+        since = max((_within(each) for each in times if each is not None), default=None)
+        until = _within(filters.until) if filters.until is not None else None
         first_id, end_id = await store.ids_between(session, since, until)
         repository = short_name(canonical_name(filters.repository)) if filters.repository else ""
         return {

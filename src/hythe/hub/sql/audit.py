@@ -62,11 +62,12 @@ def _if_given(column: ColumnElement[str]) -> ColumnElement[bool]:
     return or_(given == "", column == given)
 
 
+_SINCE_TIME, _UNTIL_TIME = (bindparam(name, type_=audit_entries.c.at.type) for name in ("since", "until"))
 _FILTERS = (
     audit_entries.c.id >= bindparam("first_id", type_=audit_entries.c.id.type),
     audit_entries.c.id < bindparam("end_id", type_=audit_entries.c.id.type),
-    audit_entries.c.at >= bindparam("since", type_=audit_entries.c.at.type),
-    audit_entries.c.at < bindparam("until", type_=audit_entries.c.at.type),
+    or_(_SINCE_TIME.is_(None), audit_entries.c.at >= _SINCE_TIME),
+    or_(_UNTIL_TIME.is_(None), audit_entries.c.at < _UNTIL_TIME),
     _if_given(audit_entries.c.target),
 )
 
@@ -131,7 +132,8 @@ async def listed(session: Session, paging: Paging, filters: Mapping[str, Any]) -
     """Return a page of the entries, newest first.
 
     ``filters`` has ``namespace_id`` (None: any), ``namespace``, ``actor``, ``action``, ``subject`` and ``target``
-    (empty: any), ``since`` and ``until``, and ``first_id`` and ``end_id``, between which the ids of these times are.
+    (empty: any), ``since`` and ``until`` (None: any), and ``first_id`` and ``end_id``, between which the ids of these
+    times are.
     """
     chosen = _chosen(filters)
     found = await chosen.slice(session, paging, filters)
@@ -158,10 +160,10 @@ def _chosen(filters: Mapping[str, Any]) -> SortedList:
     return OF_ACTION if filters["action"] else OF_HUB
 
 
-async def ids_between(session: Session, since: datetime, until: datetime) -> tuple[int, int]:
+async def ids_between(session: Session, since: datetime | None, until: datetime | None) -> tuple[int, int]:
     """Return ids that no entry of these times is before, or at or after; some between them are of other times."""
-    before = await session.row(_BEFORE, {"at": since - DISORDER})
-    after = await session.row(_SINCE, {"at": until + DISORDER})
+    before = await session.row(_BEFORE, {"at": since - DISORDER}) if since is not None else None
+    after = await session.row(_SINCE, {"at": until + DISORDER}) if until is not None else None
     return before[0] if before else 0, after[0] if after else await _last_id(session) + 1
 
 
