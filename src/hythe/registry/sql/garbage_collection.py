@@ -184,8 +184,7 @@ _DUE_NOW = tuple(
     for table, size in ((manifests, literal(0)), (repository_blobs, literal(0)), (blobs, blobs.c.size))
 )
 _RUNS = garbage_collections
-_NEWEST_IDLE = select(_RUNS.c.id).where(_RUNS.c.idle.is_(True)).order_by(_RUNS.c.id.desc()).limit(1).scalar_subquery()
-_FORGET_IDLE = delete(_RUNS).where(_RUNS.c.idle.is_(True), _RUNS.c.id < _NEWEST_IDLE)
+_FORGET_IDLE = delete(_RUNS).where(_RUNS.c.idle.is_(True), _RUNS.c.id < bindparam("newest"))
 _LAST_KEPT = select(_RUNS.c.id).order_by(_RUNS.c.id.desc()).limit(1).offset(MAX_RUNS).scalar_subquery()
 _FORGET_OLD = delete(_RUNS).where(_RUNS.c.id <= _LAST_KEPT)
 _WAITING = tuple(_waiting(table) for table in (manifests, repository_blobs, blobs))
@@ -321,8 +320,9 @@ async def due_now(session: Session, now: datetime) -> DueNow:
 async def record(session: Session, run: GarbageRun) -> None:
     """Record a run, and forget older ones: of the idle runs only the newest stays."""
     values = {**msgspec.structs.asdict(run), "idle": run.is_idle}
-    await session.run(insert(session, _RUNS).values(values))
-    await session.run(_FORGET_IDLE)
+    row = await session.row(insert(session, _RUNS).values(values).returning(_RUNS.c.id))
+    if run.is_idle and row is not None:
+        await session.run(_FORGET_IDLE, {"newest": row.id})
     await session.run(_FORGET_OLD)
 
 
