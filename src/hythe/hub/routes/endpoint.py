@@ -184,13 +184,12 @@ class _Answering:
     async def _change(self, request: Request, endpoint: Endpoint, call: ApiRequest[Any, Any]) -> Any:
         """Call the handler of a change in its turn, if the condition of the request holds."""
         expected = request.headers.get("if-match")
-        # With ``*`` it is enough that there is something, as the service finds out in its transaction anyway.
-        again = endpoint.compares and expected is not None and expected.strip() != "*"
-        async with self._turns.of(request.url.path, comparing=again):
+        async with self._turns.of(request.url.path):
             if expected is not None:
                 await self._require_unchanged(expected, call)
-            if expected is not None and again:
-                call = replace(call, unchanged=partial(self._unchanged_in, expected, call))
+                # With ``*`` it is enough that there is something, as the service finds out in its transaction anyway.
+                if endpoint.compares and expected.strip() != "*":
+                    call = replace(call, unchanged=partial(self._unchanged_in, expected, call))
             return await endpoint.handler(self._hub, call)
 
     async def _unchanged_in(self, expected: str, call: ApiRequest[Any, Any], session: Session) -> None:

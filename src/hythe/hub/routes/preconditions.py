@@ -42,24 +42,19 @@ def _listed(header: str) -> set[str]:
     return {part.strip().replace('-gzip"', '"') for part in header.split(",")}
 
 
-COMPARING_AT_ONCE = 4
-"""Changes that compare an ETag in their transaction at the same time: each reads on a second connection."""
-
-
 class Turns:
     """Lets changes of one address run one after the other."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
-        self._comparing = asyncio.Semaphore(COMPARING_AT_ONCE)
 
     @contextlib.asynccontextmanager
-    async def of(self, path: str, *, comparing: bool = False) -> AsyncIterator[None]:
-        """Wait for other changes of the address and, if this one is ``comparing``, for some of those that are."""
+    async def of(self, path: str) -> AsyncIterator[None]:
+        """Wait for other changes of the address."""
         lock, waiting = self._locks.get(path, (asyncio.Lock(), 0))
         self._locks[path] = (lock, waiting + 1)
         try:
-            async with lock, self._comparing if comparing else contextlib.nullcontext():
+            async with lock:
                 yield
         finally:
             lock, waiting = self._locks.pop(path)

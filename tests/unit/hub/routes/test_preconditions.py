@@ -12,7 +12,6 @@ from tests.unit.hub.routes.people import PASSWORD, People
 from hythe.hub.actor import ANONYMOUS, HubActor
 from hythe.hub.routes.application import ENDPOINTS
 from hythe.hub.routes.preconditions import (
-    COMPARING_AT_ONCE,
     PreconditionFailed,
     Turns,
     etag_of,
@@ -57,30 +56,6 @@ def test_changes_of_one_address_take_turns() -> None:
     assert [line for line in log if line.endswith("a")] == ["begin a", "end a", "begin a", "end a"]
     assert log.index("begin b") < log.index("end a")
     assert turns._locks == {}
-
-
-def test_changes_that_compare_nothing_wait_for_no_slot() -> None:
-    """As many changes as may compare at once delay another one that does, and none that does not."""
-    turns, log = Turns(), []
-
-    async def change(path: str, finish: asyncio.Event, *, comparing: bool) -> None:
-        async with turns.of(path, comparing=comparing):
-            log.append(path)
-            await finish.wait()
-
-    async def scenario() -> None:
-        finish, at_once = asyncio.Event(), asyncio.Event()
-        at_once.set()
-        slow = [asyncio.create_task(change(f"slow {n}", finish, comparing=True)) for n in range(COMPARING_AT_ONCE)]
-        await asyncio.sleep(0)
-        waiting = asyncio.create_task(change("waiting", at_once, comparing=True))
-        await change("free", at_once, comparing=False)
-        assert log == [*(f"slow {n}" for n in range(COMPARING_AT_ONCE)), "free"]
-        finish.set()
-        await asyncio.gather(*slow, waiting)
-        assert log[-1] == "waiting"
-
-    asyncio.run(scenario())
 
 
 def test_endpoints_say_that_they_compare() -> None:
