@@ -55,7 +55,7 @@ def test_pull_and_push(
 def test_pull_of_a_former_name(
     ctr: Tool, hub: HytheServer, skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path
 ) -> None:
-    """containerd pulls by the name that a repository had; a push is refused."""
+    """containerd pulls by the name that a repository had; a push is refused, of which ctr prints the status alone."""
     hub.create_user("ann", PASSWORD)
     archive = tmp_path / "box.tar"
     image = f"{hub.host}/ann/box:v1"
@@ -73,3 +73,4 @@ def test_pull_of_a_former_name(
 
     assert image in ctr.ok("images", "ls", "--quiet")
     assert refused.returncode != 0
+    assert "unexpected status: 403 Forbidden" in refused.stderr
