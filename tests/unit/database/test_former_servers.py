@@ -18,7 +18,7 @@ from hythe.database.sqlite import SQLITE_FILE
 
 Work = Callable[[Connection], None]
 
-NOW = datetime(2026, 1, 1)  # noqa: DTZ001 (as SQLite stores times)
+NOW = datetime(2026, 1, 1)  # as SQLite stores times
 
 _ADD = text(
     "INSERT INTO audit_entries (at, actor, credential, address, action, namespace, target, detail) "
