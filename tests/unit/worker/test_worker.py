@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hythe.worker.isolation.selection import Isolation
 from hythe.worker.worker import Worker
 
 
@@ -57,7 +58,7 @@ def hub() -> Iterator[WaitingHub]:
 
 def test_stopping_interrupts_a_waiting_claim(hub: WaitingHub, tmp_path: Path) -> None:
     """The worker ends within a second, and reports no failed claim."""
-    isolation: Any = type("Isolation", (), {"folder": tmp_path, "images": False})()
+    isolation = Isolation(tmp_path, first=0, groups=False, images=False, networks=frozenset())
     reports: list[str] = []
     worker = Worker(f"http://127.0.0.1:{hub.server_port}", "token", isolation, reports.append)
     thread = threading.Thread(target=worker.run)
