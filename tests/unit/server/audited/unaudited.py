@@ -53,8 +53,8 @@ administration.contents audit_log.entries audit_log.export builds.builds.badge b
 builds.builds.log builds.builds.trigger_calls builds.configurations.check builds.configurations.exists
 builds.configurations.get builds.configurations.managed builds.configurations.of_account builds.configurations.preview
 builds.configurations.secret_names builds.queue_administration.list builds.worker_administration.list
-collaborators.invitations collaborators.list confirmations.passkey_options confirmations.require emails.find
-emails.is_taken emails.state forges.linked_accounts.authorization_url forges.linked_accounts.client_of
+collaborators.invitations collaborators.list confirmations.passkey_options confirmations.require
+confirmations.require_on_hub emails.find emails.is_taken emails.state forges.linked_accounts.authorization_url forges.linked_accounts.client_of
 forges.linked_accounts.get forges.linked_accounts.list_own forges.linked_accounts.refs
 forges.linked_accounts.refs_of_url forges.linked_accounts.repositories forges.linked_accounts.repository
 forges.webhooks.get forges.webhooks.list_deliveries hub_administration.accounts.find hub_administration.accounts.get
