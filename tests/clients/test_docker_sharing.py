@@ -63,7 +63,7 @@ def test_login_with_a_personal_token(hub: HytheServer, docker: Docker, busybox_t
     """A read-only personal token can log in and pull, but not push; revoking it ends the login."""
     name = f"{hub.host}/ann/sealed"
     docker.import_image(busybox_tar, name)
-    with httpx2.Client(base_url=hub.url, auth=("ann", PASSWORD)) as api:
+    with httpx2.Client(base_url=hub.url, timeout=60, auth=("ann", PASSWORD)) as api:
         new = {"namespace": "ann", "name": "sealed", "visibility": "private"}
         assert api.post("/api/v1/repositories", json=new).status_code == 201
         docker.login(hub.host, "ann", PASSWORD)
@@ -157,7 +157,7 @@ def test_top_level_is_curated(people: dict[str, Docker], hub: HytheServer, busyb
 def test_private_repository_is_like_none(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) -> None:
     """Its owner pushes and pulls it; for everyone else docker reports that it does not exist."""
     name, absent = f"{hub.host}/ann/secret", f"{hub.host}/ann/absent"
-    with httpx2.Client(base_url=hub.url, auth=("ann", PASSWORD)) as api:
+    with httpx2.Client(base_url=hub.url, timeout=60, auth=("ann", PASSWORD)) as api:
         new = {"namespace": "ann", "name": "secret", "visibility": "private"}
         assert api.post("/api/v1/repositories", json=new).status_code == 201
     people["ann"].import_image(busybox_tar, name)
@@ -182,7 +182,7 @@ def test_search(people: dict[str, Docker], hub: HytheServer, busybox_tar: Path) 
         ("ann", "base", "public", "Built on centos"),
         ("ann", "cent-secret", "private", "Mine"),
     ):
-        with httpx2.Client(base_url=hub.url, auth=(user, PASSWORD)) as api:
+        with httpx2.Client(base_url=hub.url, timeout=60, auth=(user, PASSWORD)) as api:
             new = {"namespace": user, "name": name, "visibility": visibility, "description": description}
             assert api.post("/api/v1/repositories", json=new).status_code == 201
 

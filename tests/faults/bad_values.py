@@ -275,7 +275,7 @@ def _create_acme(tried: Tried) -> None:
     tried.api("POST", "/organizations/acme/teams", {"name": "crew"})
     tried.api("PUT", "/organizations/acme/teams/crew/grants", {"repositories": "app-*", "role": "read"})
     tried.api("POST", "/organizations/acme/invitations", {"username": "zed", "team": "crew"})
-    as_zed = httpx2.Client(base_url=tried.server.url, auth=("zed", PASSWORD))
+    as_zed = httpx2.Client(base_url=tried.server.url, timeout=60, auth=("zed", PASSWORD))
     assert as_zed.post("/api/v1/invitations/1/accept").is_success
     tried.api("POST", "/organizations/acme/invitations", {"email": "eve@example.com"})
     tried.api("POST", "/repositories/ann/app/collaborators", {"username": "zed"})

@@ -31,7 +31,7 @@ def client(registry: HytheServer) -> Iterator[httpx2.Client]:
     """A client of the registry."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with httpx2.Client(base_url=registry.url, verify=context) as client:
+    with httpx2.Client(base_url=registry.url, timeout=60, verify=context) as client:
         yield client
 
 

@@ -30,7 +30,7 @@ class Raw:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.client = httpx2.Client(base_url=url, verify=False)
+        self.client = httpx2.Client(base_url=url, timeout=60, verify=False)
 
     def get(self, path: str) -> httpx2.Response:
         """Get a page without following redirects."""

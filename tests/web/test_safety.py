@@ -241,7 +241,7 @@ def test_session_cookies_are_protected(raw: Raw, content: Content) -> None:
 def test_cookies_are_secure_with_https(start_hub: Callable[..., HytheServer]) -> None:
     """With an https public URL, cookies are Secure and bound to this host."""
     hub = start_hub(["--public-url", "https://hub.example"])
-    cookie = httpx2.get(f"{hub.url}/sign-in").headers["set-cookie"]
+    cookie = httpx2.get(f"{hub.url}/sign-in", timeout=60).headers["set-cookie"]
 
     assert cookie.startswith("__Host-hythe_visitor=")
     assert "; Secure" in cookie
@@ -251,9 +251,9 @@ def test_a_closed_hub_offers_no_sign_up(start_hub: Callable[..., HytheServer]) -
     """If sign-up is off, no page links to it, and the form explains why."""
     hub = start_hub(env={"HYTHE_SIGN_UP": "off"})
 
-    assert "/sign-up" not in httpx2.get(hub.url).text
-    assert "/sign-up" not in httpx2.get(f"{hub.url}/sign-in").text
-    closed = httpx2.get(f"{hub.url}/sign-up")
+    assert "/sign-up" not in httpx2.get(hub.url, timeout=60).text
+    assert "/sign-up" not in httpx2.get(f"{hub.url}/sign-in", timeout=60).text
+    closed = httpx2.get(f"{hub.url}/sign-up", timeout=60)
     assert closed.status_code == 403
     assert "ask an administrator" in closed.text
 
@@ -303,5 +303,5 @@ def test_an_incomplete_form_has_no_effect(start_hub: Callable[..., HytheServer])
     with socket.create_connection(("127.0.0.1", hub.port)) as connection:
         connection.sendall(head.encode() + b"username=half&email=h@example.com&password=")
 
-    assert httpx2.get(f"{hub.url}/half").status_code == 404
+    assert httpx2.get(f"{hub.url}/half", timeout=60).status_code == 404
     assert "Traceback" not in hub.log

@@ -134,7 +134,7 @@ def test_plans(hub: HytheServer, admin: Callable[..., str], hythe: Callable[...,
 def test_plan_of_an_organization(shared_hub: HytheServer, admin: Callable[..., str]) -> None:
     """``set-plan`` takes its name; the private limit counts private repositories only; it has no e-mail address."""
     shared_hub.create_user("olga", "correct horse")
-    with httpx2.Client(base_url=shared_hub.url, auth=("olga", "correct horse")) as olga:
+    with httpx2.Client(base_url=shared_hub.url, timeout=60, auth=("olga", "correct horse")) as olga:
         assert olga.post("/api/v1/organizations", json={"name": "olga-works"}).status_code == 201
         admin(shared_hub, "set-plan", "olga-works", "--private-repositories", "1", "--repositories", "3")
 

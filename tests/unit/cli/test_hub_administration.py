@@ -68,7 +68,7 @@ def client(shared_hub: HytheServer) -> Iterator[Callable[..., httpx2.Client]]:
 
     def make(name: str, *, administrator: bool = False) -> httpx2.Client:
         shared_hub.create_user(name, PASSWORD, admin=administrator)
-        opened.append(httpx2.Client(base_url=shared_hub.url, auth=(name, PASSWORD)))
+        opened.append(httpx2.Client(base_url=shared_hub.url, timeout=60, auth=(name, PASSWORD)))
         return opened[-1]
 
     yield make
@@ -253,7 +253,7 @@ def test_a_build_is_cancelled_and_a_worker_removed(
     hub = start_hub(env=BY_HAND)
     admin = Admin(hub, capsys)
     hub.create_user("wanda", PASSWORD)
-    with httpx2.Client(base_url=hub.url, auth=("wanda", PASSWORD)) as owner:
+    with httpx2.Client(base_url=hub.url, timeout=60, auth=("wanda", PASSWORD)) as owner:
         path = create(owner, "wanda", "built")
         configuration = {"source": {"url": "http://127.0.0.1:1/team/app.git"}, "rules": [{"source": "main"}]}
         assert owner.post(f"{path}/build-configuration", json=configuration).status_code == 201

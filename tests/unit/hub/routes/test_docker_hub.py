@@ -107,7 +107,7 @@ def test_repositories_of_an_organization(server: HytheServer, as_: People) -> No
     pushed = as_("ben").put("/v2/tooled/app/manifests/latest", json=EMPTY_INDEX, headers=media_type)
     assert pushed.status_code == 201
     reply = as_("").post("/v2/users/login/", json={"username": "ben", "password": PASSWORD})
-    tool = httpx2.Client(base_url=server.url, headers={"Authorization": f"JWT {reply.json()['token']}"})
+    tool = httpx2.Client(base_url=server.url, timeout=60, headers={"Authorization": f"JWT {reply.json()['token']}"})
 
     listed = tool.get("/v2/repositories/tooled/", params={"page_size": 100}).json()
     tags = tool.get("/v2/repositories/tooled/app/tags/", params={"page_size": 100}).json()

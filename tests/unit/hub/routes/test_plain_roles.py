@@ -36,7 +36,9 @@ def test_the_registry_refuses_whom_the_table_does_not_allow(kind: str, roles_hub
     """With an access token for as much as the actor gets; what it may not is refused, and so it learns nothing."""
     who, wrong = KINDS[kind], []
     token = roles_hub.access_token(kind, who.scopes or tuple(OF_SCOPES))
-    with httpx2.Client(base_url=roles_hub.server.url, headers={"Authorization": f"Bearer {token}"}) as client:
+    with httpx2.Client(
+        base_url=roles_hub.server.url, timeout=60, headers={"Authorization": f"Bearer {token}"}
+    ) as client:
         for route, operations in OPERATIONS.items():
             for method, operation in operations.items():
                 action = HubAction.BROWSE if operation.action is None else OF_REGISTRY[operation.action]

@@ -171,7 +171,7 @@ def test_names_that_grow_too_long(as_: People) -> None:
 def test_guesses_at_the_registry_lock_out_their_own_address(server: HytheServer, as_: People) -> None:
     """Wrong passwords by Basic below ``/v2/`` count for their address: ben can still log in from another one."""
     elsewhere = httpx2.HTTPTransport(local_address="127.0.0.2")
-    with httpx2.Client(base_url=server.url, transport=elsewhere) as stranger:
+    with httpx2.Client(base_url=server.url, timeout=60, transport=elsewhere) as stranger:
         statuses = [stranger.get("/v2/", auth=("ben", "wrong")).status_code for _ in range(11)]
 
     assert (statuses[0], statuses[-1]) == (401, 429)
