@@ -54,7 +54,8 @@ builds.builds.log builds.builds.trigger_calls builds.configurations.check builds
 builds.configurations.get builds.configurations.managed builds.configurations.of_account builds.configurations.preview
 builds.configurations.secret_names builds.queue_administration.list builds.worker_administration.list
 collaborators.invitations collaborators.list confirmations.passkey_options confirmations.require
-confirmations.require_on_hub emails.find emails.is_taken emails.state forges.linked_accounts.authorization_url forges.linked_accounts.client_of
+confirmations.require_on_hub emails.find emails.is_taken emails.state
+forges.linked_accounts.authorization_url forges.linked_accounts.client_of
 forges.linked_accounts.get forges.linked_accounts.list_own forges.linked_accounts.refs
 forges.linked_accounts.refs_of_url forges.linked_accounts.repositories forges.linked_accounts.repository
 forges.webhooks.get forges.webhooks.list_deliveries hub_administration.accounts.find hub_administration.accounts.get
