@@ -238,7 +238,7 @@ def test_the_helper_lives_as_long_as_the_container(hythe_box: ContainersHythe) -
     wait_until(lambda: set(helpers()) <= before)
     hythe_box.ok("start", "web")
     hythe_box.ok("rm", "-f", "web")
-    assert set(helpers()) <= before
+    wait_until(lambda: set(helpers()) <= before)
 
 
 def test_a_foreground_container_whose_client_is_killed(hythe_box: ContainersHythe) -> None:

@@ -60,7 +60,9 @@ def test_verify_log(hub: HytheServer, hythe: HytheClient, busybox_layout: Layout
         _push(hythe, busybox_layout, f"{hub.host}/ann/app:{number}")
     rewritten = hythe.run("verify", "--log", f"{hub.host}/ann/app:7")
     assert rewritten.returncode == 6
-    assert "does not begin with the log" in rewritten.stderr or "rolled back" in rewritten.stderr
+    # Which of them depends on how many of the pushes are in the new log already.
+    reasons = ("does not begin with the log", "there are two different logs", "rolled back")
+    assert any(reason in rewritten.stderr for reason in reasons)
 
 
 def _forged_key_is_refused(hythe: HytheClient, known: Path, image: str) -> None:

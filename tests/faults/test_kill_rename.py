@@ -19,11 +19,11 @@ from hythe.database.tables.hub import hub_repositories, namespaces, users
 from hythe.database.tables.registry import namespace_usage, repositories
 
 PASSWORD = "correct horse battery"
-REPOSITORIES = 20_000
-LONGEST = 1.5
+REPOSITORIES = 10_000
+LONGEST = 0.9
 """Seconds until the kill; a rename takes less."""
 
-ROUNDS = (6, 60)
+ROUNDS = (3, 60)
 
 
 class Installation:

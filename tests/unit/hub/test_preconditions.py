@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.hub.services import Services
 
+from hythe.database import Session, reads_in
 from hythe.hub.accounts.user import Visibility
 from hythe.hub.actor import HubActor
 from hythe.hub.organizations.organization import DefaultRole
@@ -59,8 +60,9 @@ def test_one_of_two_changes_of_the_same_state_is_refused(
     read, *changes = kind(services, ann)
     before = services.run(read())
 
-    async def unchanged() -> None:
-        now = await read()
+    async def unchanged(session: Session) -> None:
+        with reads_in(session):
+            now = await read()
         await asyncio.sleep(0.05)  # while the other one reads, too, if nothing stops it
         if now != before:
             raise PreconditionFailed("it has changed")
