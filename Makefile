@@ -54,7 +54,7 @@ bench: .venv/.dev ## Run the benchmarks next to peers and print the ratios
 lint: .venv/.dev ## Check format, style, types and import rules
 	.venv/bin/ruff format --check $(CHECKED)
 	.venv/bin/ruff check $(CHECKED)
-	.venv/bin/mypy src tests/parts tests/parts_selftest tests/architecture
+	.venv/bin/mypy src tests/parts tests/parts_selftest tests/architecture bench
 	.venv/bin/lint-imports --no-cache
 
 .PHONY: check

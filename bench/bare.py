@@ -10,6 +10,8 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from hythe.server.http import HTTPOptions, bind, serve
+from hythe.server.reloading import SettingsReload
+from hythe.settings import Settings
 
 
 class Bare:
@@ -35,5 +37,12 @@ def _length(length: int) -> list[tuple[bytes, bytes]]:
     return [(b"content-length", b"%d" % length)]
 
 
+async def main() -> None:
+    """Serve the folder that the second argument names, on the port that the first one names."""
+    port, folder = int(sys.argv[1]), Path(sys.argv[2])
+    options = HTTPOptions(75, 120, 1)
+    await serve(Bare(folder), bind(("127.0.0.1", port)), options, SettingsReload(Settings(), Settings))
+
+
 if __name__ == "__main__":
-    uvloop.run(serve(Bare(Path(sys.argv[2])), bind(("127.0.0.1", int(sys.argv[1]))), HTTPOptions(75, 120, 1)))
+    uvloop.run(main())

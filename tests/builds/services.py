@@ -90,13 +90,14 @@ class Services:
     def trigger(self, path: str, body: object = None) -> list[int]:
         """Call the trigger URL; returns the numbers of the builds."""
         where = self.call("GET", f"{path}/build-configuration/trigger")["path"]
-        return self.call("POST", where, body or {}, user="")["builds"]
+        numbers: list[int] = self.call("POST", where, body or {}, user="")["builds"]
+        return numbers
 
     def wait(self, path: str, number: int, *, seconds: float = TIMEOUT) -> dict[str, Any]:
         """Wait until a build has finished; returns it, with its log as `log`."""
         end = time.monotonic() + seconds
         while True:
-            build = self.call("GET", f"{path}/builds/{number}")
+            build: dict[str, Any] = self.call("GET", f"{path}/builds/{number}")
             if build["status"] not in ("queued", "running") or time.monotonic() > end:
                 build["log"] = self.log(path, number)
                 return build
@@ -106,7 +107,7 @@ class Services:
         """Wait until `condition` is true for a build."""
         end = time.monotonic() + TIMEOUT
         while time.monotonic() < end:
-            build = self.call("GET", f"{path}/builds/{number}")
+            build: dict[str, Any] = self.call("GET", f"{path}/builds/{number}")
             if condition(build):
                 return build
             time.sleep(0.05)
