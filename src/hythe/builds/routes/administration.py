@@ -1,12 +1,11 @@
 """The queue and the workers for administrators, in the JSON API."""
 
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from hythe.builds.queue_administration import QueuedBuild
-from hythe.builds.routes.binding import bound
+from hythe.builds.routes.binding import bound_endpoints
 from hythe.builds.service import BuildsServices
 from hythe.builds.worker_administration import ListedWorker
 from hythe.hub.access.actions import HubAction
@@ -115,18 +114,5 @@ TABLE = (
 
 
 def endpoints(builds: BuildsServices) -> list[Endpoint]:
-    """Return the endpoints."""
-    return [
-        Endpoint(
-            method,
-            path,
-            summary,
-            bound(builds, handler),
-            body=body,
-            query=query,
-            reply=reply,
-            status=HTTPStatus.OK if reply else HTTPStatus.NO_CONTENT,
-            action=action,
-        )
-        for method, path, summary, handler, action, body, query, reply in TABLE
-    ]
+    """Return the endpoints of the queue and the workers."""
+    return bound_endpoints(builds, TABLE)

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from hythe.builds.build import Build, Cause, QueuePosition, SourceCommit
-from hythe.builds.routes.binding import bound
+from hythe.builds.routes.binding import bound_endpoints
 from hythe.builds.rules import Rule
 from hythe.builds.service import BuildsServices
 from hythe.builds.sql.builds import BuildFilter
@@ -190,7 +190,4 @@ TABLE = (
 
 def endpoints(builds: BuildsServices) -> list[Endpoint]:
     """Return the endpoints of builds."""
-    return [
-        Endpoint(method, path, summary, bound(builds, handler), body=body, query=query, reply=reply, action=action)
-        for method, path, summary, handler, action, body, query, reply in TABLE
-    ]
+    return bound_endpoints(builds, TABLE)
