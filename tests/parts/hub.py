@@ -212,9 +212,9 @@ def hub_on_each_database(request: pytest.FixtureRequest, start_hub: Callable[...
     return start_hub(database_url=request.getfixturevalue("postgresql_url") if on_postgresql else None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
-    """One hub on SQLite for the whole session: tests must use unique names for accounts and repositories."""
+    """One hub on SQLite for all tests of a file, which must use unique names for accounts and repositories."""
     with server_factory(tmp_path_factory.mktemp("shared"), HUB) as start:
         yield start(["--sign-ups-per-address", "0"])
 

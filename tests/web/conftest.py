@@ -12,9 +12,9 @@ from tests.web.browser import Raw
 from tests.web.content import Content
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def content(shared_hub: HytheServer) -> Content:
-    """The hub shared by the session, to be filled with content."""
+    """The hub that a file's tests share, to be filled with content."""
     return Content(shared_hub)
 
 
