@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from hythe.builds.queue_administration import QueuedBuild
-from hythe.builds.routes.binding import bound_endpoints
+from hythe.builds.routes.binding import BuildsEndpoint, bound_endpoints
 from hythe.builds.service import BuildsServices
 from hythe.builds.worker_administration import ListedWorker
 from hythe.hub.access.actions import HubAction
@@ -60,55 +60,45 @@ def _id(call: ApiRequest[Any, Any], noun: str) -> int:
 _WORKER = "/api/v1/admin/workers/{worker}"
 
 TABLE = (
-    (
+    BuildsEndpoint(
         "GET",
         "/api/v1/admin/queue",
         "List the builds of all repositories that run or wait, and why they wait (administrators only)",
         _queue,
-        HubAction.VIEW_BUILD_QUEUE,
-        Nothing,
-        PageQuery,
-        PageReply[QueuedBuild],
+        action=HubAction.VIEW_BUILD_QUEUE,
+        query=PageQuery,
+        reply=PageReply[QueuedBuild],
     ),
-    (
+    BuildsEndpoint(
         "POST",
         "/api/v1/admin/queue/{build}/cancel",
         "Cancel a build by its id (administrators only)",
         _cancel,
-        HubAction.CANCEL_QUEUED_BUILD,
-        Nothing,
-        Nothing,
-        None,
+        action=HubAction.CANCEL_QUEUED_BUILD,
     ),
-    (
+    BuildsEndpoint(
         "GET",
         "/api/v1/admin/workers",
         "List workers and their builds (administrators only)",
         _workers,
-        HubAction.VIEW_WORKERS,
-        Nothing,
-        Nothing,
-        WorkerList,
+        action=HubAction.VIEW_WORKERS,
+        reply=WorkerList,
     ),
-    (
+    BuildsEndpoint(
         "PATCH",
         _WORKER,
         "Give a worker no more builds, or builds again (administrators only)",
         _change,
-        HubAction.DRAIN_WORKER,
-        WorkerChange,
-        Nothing,
-        ListedWorker,
+        action=HubAction.DRAIN_WORKER,
+        body=WorkerChange,
+        reply=ListedWorker,
     ),
-    (
+    BuildsEndpoint(
         "DELETE",
         _WORKER,
         "Remove a worker that has stopped from the list (administrators only)",
         _remove,
-        HubAction.REMOVE_WORKER,
-        Nothing,
-        Nothing,
-        None,
+        action=HubAction.REMOVE_WORKER,
     ),
 )
 

@@ -1,42 +1,56 @@
-"""Handlers of the JSON API receive the hub; those of Trusted Builds receive its builds, too."""
+"""Endpoints of Trusted Builds: their handlers receive the builds' services, not only the hub."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 from hythe.builds.service import BuildsServices
 from hythe.hub.access.actions import HubAction
-from hythe.hub.routes.endpoint import Endpoint
+from hythe.hub.routes.endpoint import Endpoint, Nothing
 from hythe.hub.service import HubServices
 
 Handler: TypeAlias = Callable[[BuildsServices, HubServices, Any], Awaitable[Any]]
 
-EndpointRow: TypeAlias = tuple[str, str, str, Handler, HubAction, Any, Any, Any]
-"""Method, path, summary, handler, action, and the types of body, query and reply (None: 204 without a body)."""
 
+@dataclass(frozen=True, slots=True)
+class BuildsEndpoint:
+    """An endpoint whose handler is not bound to the builds' services yet; see Endpoint.
 
-def bound(builds: BuildsServices, handler: Handler) -> Callable[[HubServices, Any], Awaitable[Any]]:
-    """Return ``handler`` with the signature of the hub's endpoints."""
+    ``reply`` None: no body. ``status`` None: 200, or 204 without a body.
+    """
 
-    async def handle(hub: HubServices, call: Any) -> Any:
-        return await handler(builds, hub, call)
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    body: type[Any] = Nothing
+    query: type[Any] = Nothing
+    reply: Any = None
+    status: HTTPStatus | None = None
+    lenient: bool = False
+    action: HubAction = field(kw_only=True)
 
-    return handle
+    def bound(self, builds: BuildsServices) -> Endpoint:
+        """Return the endpoint of the hub, with its handler bound to ``builds``."""
 
+        async def handle(hub: HubServices, call: Any) -> Any:
+            return await self.handler(builds, hub, call)
 
-def bound_endpoints(builds: BuildsServices, rows: Iterable[EndpointRow]) -> list[Endpoint]:
-    """Return the endpoints that the rows describe, with their handlers bound to ``builds``."""
-    return [
-        Endpoint(
-            method,
-            path,
-            summary,
-            bound(builds, handler),
-            body=body,
-            query=query,
-            reply=reply,
-            status=HTTPStatus.OK if reply else HTTPStatus.NO_CONTENT,
-            action=action,
+        return Endpoint(
+            self.method,
+            self.path,
+            self.summary,
+            handle,
+            body=self.body,
+            query=self.query,
+            reply=self.reply,
+            status=self.status or (HTTPStatus.OK if self.reply else HTTPStatus.NO_CONTENT),
+            lenient=self.lenient,
+            action=self.action,
         )
-        for method, path, summary, handler, action, body, query, reply in rows
-    ]
+
+
+def bound_endpoints(builds: BuildsServices, endpoints: Iterable[BuildsEndpoint]) -> list[Endpoint]:
+    """Return the endpoints with their handlers bound to ``builds``."""
+    return [each.bound(builds) for each in endpoints]

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from hythe.builds.build import Build, Cause, QueuePosition, SourceCommit
-from hythe.builds.routes.binding import bound_endpoints
+from hythe.builds.routes.binding import BuildsEndpoint, bound_endpoints
 from hythe.builds.rules import Rule
 from hythe.builds.service import BuildsServices
 from hythe.builds.sql.builds import BuildFilter
@@ -143,48 +143,57 @@ def _reply(build: Build, position: QueuePosition | None = None) -> BuildReply:
 _BUILDS = "/api/v1/repositories/{namespace}/{name:path}/builds"
 
 TABLE = (
-    (
+    BuildsEndpoint(
         "GET",
         "/api/v1/builds",
         "List builds of all repositories",
         _list,
-        HubAction.BROWSE,
-        Nothing,
-        BuildsQuery,
-        BuildsReply,
+        action=HubAction.BROWSE,
+        query=BuildsQuery,
+        reply=BuildsReply,
     ),
-    (
+    BuildsEndpoint(
         "POST",
         f"{_BUILDS}/{{number}}/cancel",
         "Cancel a build",
         _cancel,
-        HubAction.CANCEL_BUILD,
-        Nothing,
-        Nothing,
-        BuildReply,
+        action=HubAction.CANCEL_BUILD,
+        reply=BuildReply,
     ),
-    (
+    BuildsEndpoint(
         "POST",
         f"{_BUILDS}/{{number}}/retry",
         "Build the same commit again",
         _retry,
-        HubAction.START_BUILD,
-        Nothing,
-        Nothing,
-        BuildReply,
+        action=HubAction.START_BUILD,
+        reply=BuildReply,
     ),
-    ("GET", f"{_BUILDS}/{{number}}", "Show a build", _get, HubAction.VIEW_REPOSITORY, Nothing, Nothing, BuildReply),
-    (
+    BuildsEndpoint(
+        "GET",
+        f"{_BUILDS}/{{number}}",
+        "Show a build",
+        _get,
+        action=HubAction.VIEW_REPOSITORY,
+        reply=BuildReply,
+    ),
+    BuildsEndpoint(
         "GET",
         _BUILDS,
         "List a repository's builds",
         _list_repository,
-        HubAction.VIEW_REPOSITORY,
-        Nothing,
-        BuildsQuery,
-        BuildsReply,
+        action=HubAction.VIEW_REPOSITORY,
+        query=BuildsQuery,
+        reply=BuildsReply,
     ),
-    ("POST", _BUILDS, "Start builds", _start, HubAction.START_BUILD, StartBody, Nothing, StartedReply),
+    BuildsEndpoint(
+        "POST",
+        _BUILDS,
+        "Start builds",
+        _start,
+        action=HubAction.START_BUILD,
+        body=StartBody,
+        reply=StartedReply,
+    ),
 )
 
 

@@ -16,7 +16,7 @@ from hythe.builds.configuration import (
     Options,
 )
 from hythe.builds.docker_hub import DockerHubSettings, from_docker_hub
-from hythe.builds.routes.binding import bound
+from hythe.builds.routes.binding import BuildsEndpoint, bound_endpoints
 from hythe.builds.rules import Rule, RulePreview
 from hythe.builds.service import BuildsServices
 from hythe.builds.sql.configurations import TriggerCall
@@ -178,135 +178,104 @@ def _reply(configuration: BuildConfiguration) -> BuildConfigurationReply:
 
 
 _CONFIGURATION = "/api/v1/repositories/{namespace}/{name:path}/build-configuration"
-_CREATED, _NO_CONTENT, _OK = HTTPStatus.CREATED, HTTPStatus.NO_CONTENT, HTTPStatus.OK
 
 TABLE = (
-    (
+    BuildsEndpoint(
         "POST",
         "/api/v1/build-preview",
         "Preview what rules would build",
         _preview,
-        HubAction.BROWSE,
-        PreviewBody,
-        PreviewReply,
-        _OK,
+        action=HubAction.BROWSE,
+        body=PreviewBody,
+        reply=PreviewReply,
     ),
-    (
+    BuildsEndpoint(
         "GET",
         f"{_CONFIGURATION}/trigger",
         "Show the trigger URL",
         _trigger,
-        HubAction.VIEW_BUILD_SETTINGS,
-        Nothing,
-        TriggerReply,
-        _OK,
+        action=HubAction.VIEW_BUILD_SETTINGS,
+        reply=TriggerReply,
     ),
-    (
+    BuildsEndpoint(
         "POST",
         f"{_CONFIGURATION}/trigger",
         "Replace the trigger URL",
         _rotate_trigger,
-        HubAction.CONFIGURE_BUILDS,
-        Nothing,
-        TriggerReply,
-        _OK,
+        action=HubAction.CONFIGURE_BUILDS,
+        reply=TriggerReply,
     ),
-    (
+    BuildsEndpoint(
         "GET",
         f"{_CONFIGURATION}/secrets",
         "List the names of build secrets",
         _secrets,
-        HubAction.VIEW_BUILD_SETTINGS,
-        Nothing,
-        SecretsReply,
-        _OK,
+        action=HubAction.VIEW_BUILD_SETTINGS,
+        reply=SecretsReply,
     ),
-    (
+    BuildsEndpoint(
         "PUT",
         f"{_CONFIGURATION}/secrets/{{secret}}",
         "Set a build secret",
         _set_secret,
-        HubAction.CONFIGURE_BUILDS,
-        SecretBody,
-        None,
-        _NO_CONTENT,
+        action=HubAction.CONFIGURE_BUILDS,
+        body=SecretBody,
     ),
-    (
+    BuildsEndpoint(
         "DELETE",
         f"{_CONFIGURATION}/secrets/{{secret}}",
         "Delete a build secret",
         _remove_secret,
-        HubAction.CONFIGURE_BUILDS,
-        Nothing,
-        None,
-        _NO_CONTENT,
+        action=HubAction.CONFIGURE_BUILDS,
     ),
-    (
+    BuildsEndpoint(
         "POST",
         f"{_CONFIGURATION}/docker-hub",
         "Create a build configuration from Docker Hub's settings",
         _import,
-        HubAction.CONFIGURE_BUILDS,
-        DockerHubBody,
-        BuildConfigurationReply,
-        _CREATED,
+        action=HubAction.CONFIGURE_BUILDS,
+        body=DockerHubBody,
+        reply=BuildConfigurationReply,
+        status=HTTPStatus.CREATED,
+        lenient=True,  # Docker Hub's own settings have more fields
     ),
-    (
+    BuildsEndpoint(
         "POST",
         _CONFIGURATION,
         "Create a build configuration",
         _create,
-        HubAction.CONFIGURE_BUILDS,
-        BuildConfigurationBody,
-        BuildConfigurationReply,
-        _CREATED,
+        action=HubAction.CONFIGURE_BUILDS,
+        body=BuildConfigurationBody,
+        reply=BuildConfigurationReply,
+        status=HTTPStatus.CREATED,
     ),
-    (
+    BuildsEndpoint(
         "GET",
         _CONFIGURATION,
         "Show the build configuration",
         _get,
-        HubAction.VIEW_REPOSITORY,
-        Nothing,
-        BuildConfigurationReply,
-        _OK,
+        action=HubAction.VIEW_REPOSITORY,
+        reply=BuildConfigurationReply,
     ),
-    (
+    BuildsEndpoint(
         "PATCH",
         _CONFIGURATION,
         "Change the build configuration",
         _change,
-        HubAction.CONFIGURE_BUILDS,
-        ConfigurationChanges,
-        BuildConfigurationReply,
-        _OK,
+        action=HubAction.CONFIGURE_BUILDS,
+        body=ConfigurationChanges,
+        reply=BuildConfigurationReply,
     ),
-    (
+    BuildsEndpoint(
         "DELETE",
         _CONFIGURATION,
         "Delete the build configuration and its builds",
         _delete,
-        HubAction.CONFIGURE_BUILDS,
-        Nothing,
-        None,
-        _NO_CONTENT,
+        action=HubAction.CONFIGURE_BUILDS,
     ),
 )
 
 
 def endpoints(builds: BuildsServices) -> list[Endpoint]:
     """Return the endpoints of build configurations."""
-    return [
-        Endpoint(
-            method,
-            path,
-            summary,
-            bound(builds, handler),
-            body=body,
-            reply=reply,
-            status=status,
-            action=action,
-            lenient=body is DockerHubBody,  # Docker Hub's own settings have more fields
-        )
-        for method, path, summary, handler, action, body, reply, status in TABLE
-    ]
+    return bound_endpoints(builds, TABLE)
