@@ -68,9 +68,6 @@ def _configure(parser: ArgumentParser) -> None:
         )
     set_plan.set_defaults(handler=_set_plan)
 
-    list_users = verbs.add_parser("list-users", help="list all accounts")
-    list_users.set_defaults(handler=_list_users)
-
     add_accounts(verbs, _with_hub)
     add_account_recovery(verbs, _with_hub)
     add_administration(verbs, _with_hub)
@@ -87,7 +84,7 @@ def _configure(parser: ArgumentParser) -> None:
 
     for verb in (create, set_password):
         verb.add_argument("--password-stdin", action="store_true", help="read the password from stdin")
-    for verb in (create, set_password, set_plan, list_users, rotate_keys, upgrade):
+    for verb in (create, set_password, set_plan, rotate_keys, upgrade):
         add_setting_flags(verb, DATABASE_FLAGS)
 
 
@@ -135,27 +132,6 @@ def _set_plan(arguments: Namespace) -> int:
             print(f"{limit.meaning}: {limit.shown(user)}")
 
     _with_hub(arguments, change)
-    return 0
-
-
-def _list_users(arguments: Namespace) -> int:
-    from hythe.hub.actor import HubActor
-    from hythe.hub.page import MAX_PAGE_SIZE, Paging
-
-    async def show(hub: "HubServices") -> None:
-        headings = "".join(f"{limit.heading:<24}" for limit in PLAN_LIMITS)
-        print(f"{'NAME':<40}{'E-MAIL':<36}{'ADMIN':<9}{'BLOCKED':<9}{'KIND':<14}{'CREATED':<12}{headings}".rstrip())
-        paging: Paging | None = Paging(page_size=MAX_PAGE_SIZE)
-        while paging is not None:
-            page = await hub.users.list(HubActor.operator(), paging)
-            for user in page.items:
-                flags = "".join(f"{'yes' if flag else 'no':<9}" for flag in (user.admin, user.blocked))
-                limits = "".join(f"{limit.shown(user):<24}" for limit in PLAN_LIMITS)
-                kind, email = ("organization", "-") if user.organization else ("user", user.email)
-                print(f"{user.name:<40}{email:<36}{flags}{kind:<14}{user.created_at:%Y-%m-%d}  {limits}".rstrip())
-            paging = Paging(page_size=MAX_PAGE_SIZE, cursor=page.next) if page.next else None
-
-    _with_hub(arguments, show)
     return 0
 
 

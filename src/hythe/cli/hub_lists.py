@@ -1,6 +1,7 @@
 """The verbs of ``hythe admin`` that list what the hub has: accounts, repositories, reports, the audit log and more."""
 
 import json
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hythe.cli.accounts import WithHub
 from hythe.cli.administration import Verb, add_verb
 from hythe.cli.output import Column, Row, add_json_flag, add_list_flags, on_one_line, print_list
+from hythe.cli.plan_limits import PLAN_LIMITS
 
 if TYPE_CHECKING:
     from hythe.hub.accounts.namespaces import AccountKind
@@ -26,6 +28,7 @@ LIMIT = 100
 
 def add_hub_lists(verbs: Any, with_hub: WithHub) -> None:
     """Add the verbs to those of ``hythe admin``; ``verbs`` is the result of ``add_subparsers``."""
+    add_list_flags(add_verb(verbs, with_hub, "list-users", "list all accounts with what they use", _list_users))
     for name, meaning, verb in (
         ("users", "find users by the beginning of a name or e-mail address", _users),
         ("organizations", "find organizations by the beginning of a name", _organizations),
@@ -116,6 +119,36 @@ def as_row(value: Any, **fields: str) -> Row:
     import msgspec
 
     return Row(fields, msgspec.to_builtins(value))
+
+
+async def _list_users(hub: "HubServices", arguments: Namespace) -> None:
+    from hythe.hub.actor import HubActor
+    from hythe.hub.routes.users import user_reply
+
+    found = await first_items(lambda paging: hub.users.list(HubActor.operator(), paging), sys.maxsize)
+    rows = [
+        as_row(
+            user_reply(each),
+            Name=each.name,
+            Email="-" if each.organization else each.email,
+            Admin="yes" if each.admin else "no",
+            Blocked="yes" if each.blocked else "no",
+            Kind="organization" if each.organization else "user",
+            CreatedAt=f"{each.created_at:%Y-%m-%d}",
+            **{limit.column.field: limit.shown(each) for limit in PLAN_LIMITS},
+        )
+        for each in found
+    ]
+    columns = (
+        Column("NAME", "Name"),
+        Column("E-MAIL", "Email"),
+        Column("ADMIN", "Admin"),
+        Column("BLOCKED", "Blocked"),
+        Column("KIND", "Kind"),
+        Column("CREATED", "CreatedAt"),
+        *(limit.column for limit in PLAN_LIMITS),
+    )
+    print_list(rows, columns, arguments)
 
 
 async def _users(hub: "HubServices", arguments: Namespace) -> None:

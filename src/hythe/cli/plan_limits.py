@@ -4,6 +4,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from hythe.cli.output import Column
 from hythe.settings import format_bytes, parse_bytes
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ class PlanLimit(NamedTuple):
     meaning: str
     heading: str
     format: Callable[[int], str]
+
+    @property
+    def column(self) -> Column:
+        """The column of lists that shows the limit."""
+        return Column(self.heading, self.heading.title().replace(" ", ""))
 
     def shown(self, user: "User") -> str:
         """Return how much the user uses, and the limit."""

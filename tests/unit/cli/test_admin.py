@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -75,6 +76,23 @@ def create_user(admin: Callable[..., str], hub: HytheServer, name: str, *flags: 
 def listed(admin: Callable[..., str], hub: HytheServer) -> dict[str, list[str]]:
     """Return the rows of ``list-users`` by name."""
     return {line.split()[0]: line.split() for line in admin(hub, "list-users").splitlines()}
+
+
+def test_list_users_as_json(hub: HytheServer, admin: Callable[..., str]) -> None:
+    """``list-users --json`` prints each account as the JSON API shows it to administrators; ``--format`` chooses."""
+    create_user(admin, hub, "jo", "--admin")
+    auth = ("jo", "correct horse")
+    organization = {"name": "jos-team"}
+    assert httpx2.post(f"{hub.url}/api/v1/organizations", json=organization, auth=auth).status_code == 201
+    admin(hub, "set-plan", "jos-team", "--storage", "3MiB")
+
+    printed = {each["username"]: each for each in json.loads(admin(hub, "list-users", "--json"))}
+    lines = admin(hub, "list-users", "--format", "{{.Name}} {{.Email}} {{.Kind}} {{.BuildMinutes}}").splitlines()
+
+    shown = httpx2.get(f"{hub.url}/api/v1/users", params={"page_size": 100}, auth=auth).json()["items"]
+    assert printed == {each["username"]: each for each in shown}
+    assert printed["jos-team"]["storage_limit"] == 3 * 2**20
+    assert {"jo jo@example.com user 0/unlimited", "jos-team - organization 0/unlimited"} <= set(lines)
 
 
 def is_password(hub: HytheServer, name: str, password: str) -> bool:

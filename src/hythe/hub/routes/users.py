@@ -73,7 +73,8 @@ def _email(user: User) -> str:
     return "" if user.organization else user.email
 
 
-def _own(user: User) -> UserReply:
+def user_reply(user: User) -> UserReply:
+    """Return an account with what only the user and administrators see."""
     return UserReply(
         user.name,
         user.admin,
@@ -93,20 +94,20 @@ def _shown(user: User) -> UserReply:
 
 
 async def _create(hub: HubServices, call: ApiRequest[NewUser, Nothing]) -> UserReply:
-    return _own(await hub.users.create(call.actor, call.body, call.address))
+    return user_reply(await hub.users.create(call.actor, call.body, call.address))
 
 
 async def _list(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[UserReply]:
     page = await hub.users.list(call.actor, call.query.paging())
-    return page_reply(page, map(_own, page.items))
+    return page_reply(page, map(user_reply, page.items))
 
 
 async def _me(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserReply:
-    return _own(await hub.users.me(call.actor))
+    return user_reply(await hub.users.me(call.actor))
 
 
 async def _change_me(hub: HubServices, call: ApiRequest[UserChange, Nothing]) -> UserReply:
-    return _own(await hub.users.change_me(call.actor, call.body))
+    return user_reply(await hub.users.change_me(call.actor, call.body))
 
 
 async def _set_password(hub: HubServices, call: ApiRequest[PasswordChange, Nothing]) -> None:
@@ -119,15 +120,15 @@ async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserRepl
 
 
 async def _set_plan(hub: HubServices, call: ApiRequest[PlanChange, Nothing]) -> UserReply:
-    return _own(await hub.users.set_plan(call.actor, call.path["username"], call.body))
+    return user_reply(await hub.users.set_plan(call.actor, call.path["username"], call.body))
 
 
 async def _block(hub: HubServices, call: ApiRequest[BlockReason, Nothing]) -> UserReply:
-    return _own(await hub.administration.block(call.actor, call.path["username"], call.body.reason))
+    return user_reply(await hub.administration.block(call.actor, call.path["username"], call.body.reason))
 
 
 async def _unblock(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> UserReply:
-    return _own(await hub.administration.unblock(call.actor, call.path["username"]))
+    return user_reply(await hub.administration.unblock(call.actor, call.path["username"]))
 
 
 async def _contents(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> AccountContents:
