@@ -30,7 +30,7 @@ from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import logs, usage
 from hythe.builds.sql import queue as rows
 from hythe.builds.sql.builds import NewBuild
-from hythe.builds.sql.queue import Lease
+from hythe.builds.sql.queue import Candidate, Lease
 from hythe.builds.status import BuildStatus
 from hythe.database import Database, DatabaseError, Session
 from hythe.forges.source_ref import SourceRef
@@ -150,7 +150,12 @@ class BuildQueue:
 
     async def _claim(self, worker: str) -> ClaimedBuild | None:
         async with self._database.reading() as session:
-            if await self._candidate(session, datetime.now(UTC)) is None:
+            found = await self._candidate(session, datetime.now(UTC))
+            if found is None:
+                return None
+            # A draining worker ends builds that cannot start, because all workers may be draining; else it writes
+            # nothing, however often it asks.
+            if await rows.drains(session, worker) and not await self._problem(session, found):
                 return None
         async with self._database.writing() as session:
             await rows.lock_claims(session)
@@ -158,44 +163,40 @@ class BuildQueue:
             found = await self._candidate(session, now)
             if found is None:
                 return None
-            build_id, fence, status = found
-            if status == BuildStatus.RUNNING.value and await self._give_up_if_needed(session, build_id, fence, now):
+            if problem := await self._problem(session, found):
+                await self._end(session, found, problem, now)
                 return None
-            if status == BuildStatus.QUEUED.value and await self._refuse_if_needed(session, build_id):
-                return None
-            # A draining worker has ended builds that are not started: all workers may be draining.
             if await rows.drains(session, worker):
                 return None
             key = secrets.token_urlsafe(32)
-            lease = Lease(build_id, fence + 1, digest_of(key))
+            lease = Lease(found.build_id, found.fence + 1, digest_of(key))
             if not await rows.take(session, lease, worker, now, now + timedelta(seconds=self._policy.lease)):
                 return None
-            build = await self._notify_by_id(session, build_id)
+            build = await self._notify_by_id(session, found.build_id)
         return ClaimedBuild(build, key)
 
-    async def _candidate(self, session: Session, now: datetime) -> tuple[int, int, str] | None:
+    async def _candidate(self, session: Session, now: datetime) -> Candidate | None:
         return await rows.candidate(session, now, self._policy.per_account, self._policy.attempts)
 
-    async def _refuse_if_needed(self, session: Session, build_id: int) -> bool:
-        """Refuse the queued builds of this build's account if it has no minutes left; return whether it has none."""
-        build = await build_rows.by_id(session, build_id)
-        reason = await self.minutes_problem(session, build.account) if build else ""
-        if build and reason:
-            await self.refuse_all(session, build.account, reason)
-        return bool(reason)
+    async def _problem(self, session: Session, found: Candidate) -> str:
+        """Return why a build cannot start, and ends instead: its account has no minutes left, or it was cancelled, or
+        its workers were lost too often. Empty if it can start.
+        """
+        if found.status is BuildStatus.QUEUED:
+            return await self.minutes_problem(session, found.account)
+        if found.cancelled_by:
+            return f"cancelled by {found.cancelled_by}"
+        if found.fence >= self._policy.attempts:
+            return f"{found.fence} workers were lost during this build: check their logs, then retry"
+        return ""
 
-    async def _give_up_if_needed(self, session: Session, build_id: int, fence: int, now: datetime) -> bool:
-        """End a build that was cancelled, or whose workers were lost too often; return whether it was ended."""
-        build = await build_rows.by_id(session, build_id)
-        if build is not None and build.cancelled_by:
-            reason = f"cancelled by {build.cancelled_by}"
-        elif fence >= self._policy.attempts:
-            reason = f"{fence} workers were lost during this build: check their logs, then retry"
-        else:
-            return False
-        await rows.give_up(session, build_id, fence, reason, now)
-        await self._notify_by_id(session, build_id)
-        return True
+    async def _end(self, session: Session, found: Candidate, reason: str, now: datetime) -> None:
+        """End a build that cannot start, and with it every queued build of an account without minutes."""
+        if found.status is BuildStatus.QUEUED:
+            await self.refuse_all(session, found.account, reason)
+            return
+        await rows.give_up(session, found.build_id, found.fence, reason, now)
+        await self._notify_by_id(session, found.build_id)
 
     async def heartbeat(self, lease: Lease, steps: tuple[BuildStep, ...] | None = None) -> rows.LeaseState:
         """Renew the lease, and record the steps so far. Raises LeaseLost."""

@@ -239,6 +239,39 @@ def test_workers_describe_themselves(hub: Hub, run: Run[Any]) -> None:
     run(scenario())
 
 
+def test_a_draining_worker_writes_nothing_while_builds_wait(
+    hub: Hub, run: Run[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks every second: each of its requests only reads, until an account has no minutes left."""
+
+    async def scenario() -> None:
+        configuration = await hub.set_up("ann/app")
+        waiting = await hub.push(configuration, "1", "one")
+        worker = await hub.connect()
+        await hub.workers.drain(OPERATOR, worker.id, draining=True)
+
+        written: list[str] = []
+        writing = hub.database.writing
+
+        def counted(*arguments: Any, **options: Any) -> Any:
+            written.append("once")
+            return writing(*arguments, **options)
+
+        monkeypatch.setattr(hub.database, "writing", counted)
+        assert await hub.queue.claim(WORKER.worker) is None
+        assert written == []
+
+        async def no_minutes(_session: Any, _account: str) -> str:
+            return "no minutes left"
+
+        monkeypatch.setattr(hub.queue, "minutes_problem", no_minutes)
+        assert await hub.queue.claim(WORKER.worker) is None
+        assert written == ["once"]
+        assert await hub.status(waiting) is BuildStatus.FAILED
+
+    run(scenario())
+
+
 def test_a_draining_worker_gets_no_builds(hub: Hub, run: Run[Any]) -> None:
     """Others do, and it does after that; only a worker that has stopped is removed from the list."""
 

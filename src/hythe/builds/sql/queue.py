@@ -1,9 +1,10 @@
 """The SQL of the queue. Every change to a running build checks its fence."""
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, case, func, literal, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Row, and_, case, func, literal, literal_column, select, text, update
 
 from hythe.builds.sql.builds import end
 from hythe.builds.status import BuildStatus
@@ -19,6 +20,8 @@ _QUEUED = BuildStatus.QUEUED.value
 _RUNNING = BuildStatus.RUNNING.value
 # As the index ix_builds_waiting says it: SQLite uses that only for the same words, without parameters.
 _UNFINISHED = builds.c.status.in_([literal_column(f"'{_QUEUED}'"), literal_column(f"'{_RUNNING}'")])
+
+_CANDIDATE = (builds.c.id, builds.c.fence, builds.c.status, builds.c.account, builds.c.cancelled_by)
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -46,6 +49,16 @@ class WaitingBuild(msgspec.Struct, frozen=True):
     concurrency_key: str
 
 
+class Candidate(msgspec.Struct, frozen=True):
+    """The build that a worker should get next: a queued one, or a running one whose worker was lost."""
+
+    build_id: int
+    fence: int
+    status: BuildStatus
+    account: str
+    cancelled_by: str
+
+
 class LeasedBuild(msgspec.Struct, frozen=True):
     """A running build, with its worker and the end of its lease."""
 
@@ -62,8 +75,8 @@ async def lock_claims(session: Session) -> None:
         await session.run(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": CLAIM_LOCK})
 
 
-async def candidate(session: Session, now: datetime, per_account: int, attempts: int) -> tuple[int, int, str] | None:
-    """Return (id, fence, status) of the next build, None if no build can start.
+async def candidate(session: Session, now: datetime, per_account: int, attempts: int) -> Candidate | None:
+    """Return the next build, None if no build can start.
 
     A build whose worker was lost comes first, and of these one that is not started again: it was cancelled, or has had
     all its ``attempts``. Otherwise a build can start if no other with its concurrency key is
@@ -72,13 +85,13 @@ async def candidate(session: Session, now: datetime, per_account: int, attempts:
     """
     ends = (builds.c.cancelled_by != "") | (builds.c.fence >= attempts)
     lost = await session.row(
-        select(builds.c.id, builds.c.fence, builds.c.status)
+        select(*_CANDIDATE)
         .where(_UNFINISHED, builds.c.status == _RUNNING, builds.c.lease_until < now)
         .order_by(case((ends, 0), else_=1), builds.c.id)
         .limit(1)
     )
     if lost is not None:
-        return lost.id, lost.fence, lost.status
+        return _candidate(lost)
     held = select(builds.c.account, func.count().label("running"))
     held = held.where(_UNFINISHED, builds.c.status == _RUNNING)
     held_by = held.group_by(builds.c.account).subquery("held")
@@ -91,7 +104,7 @@ async def candidate(session: Session, now: datetime, per_account: int, attempts:
     blocked = select(1).where(users.c.name == builds.c.account, users.c.blocked_at.is_not(None)).exists()
     running = func.coalesce(held_by.c.running, 0)
     statement = (
-        select(builds.c.id, builds.c.fence, builds.c.status)
+        select(*_CANDIDATE)
         .select_from(builds.outerjoin(held_by, held_by.c.account == builds.c.account))
         .where(_UNFINISHED, builds.c.status == _QUEUED, ~busy, ~blocked)
         .order_by(running, builds.c.id)
@@ -100,7 +113,11 @@ async def candidate(session: Session, now: datetime, per_account: int, attempts:
     if per_account:
         statement = statement.where(running < per_account)
     row = await session.row(statement)
-    return (row.id, row.fence, row.status) if row else None
+    return _candidate(row) if row else None
+
+
+def _candidate(row: Row[Any]) -> Candidate:
+    return Candidate(row.id, row.fence, BuildStatus(row.status), row.account, row.cancelled_by)
 
 
 async def take(session: Session, lease: Lease, worker: str, now: datetime, until: datetime) -> bool:
