@@ -1,6 +1,6 @@
 """Repositories: created explicitly or by the first push, deleted with all their content."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from hythe.database import Database, Session
 from hythe.oci.errors import ErrorCode, WireError
@@ -66,15 +66,20 @@ class Repositories:
             raise unknown_name(name)
         return repository
 
-    async def delete(self, actor: Actor, name: str) -> None:
+    async def delete(
+        self, actor: Actor, name: str, check: Callable[[Session, RepositoryRef], Awaitable[None]] | None = None
+    ) -> None:
         """Delete the repository with its tags, manifests and blobs. Raises WireError NAME_UNKNOWN.
 
         From then on it exists for no one, and its name is free; ``Deletions`` deletes its content. Blobs that no other
-        repository contains are freed after the grace period.
+        repository contains are freed after the grace period. ``check`` is called in the transaction, with the
+        repository locked; an error that it raises prevents the deletion.
         """
         await self._access.require(actor, name, Action.DELETE)
         async with self._database.writing() as session:
             repository = await self.lock(session, name)
+            if check is not None:
+                await check(session, repository)
             for listener in self.listeners:
                 await listener.repository_deleted(session, repository, actor)
             # Last: from the usage of the namespace on, nothing else may be locked.

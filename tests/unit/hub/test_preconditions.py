@@ -30,6 +30,12 @@ def _organization(services: Services, ann: HubActor) -> tuple[Callable[[], Await
     )
 
 
+def _deleted_organization(services: Services, ann: HubActor) -> tuple[Callable[[], Awaitable[Any]], Change, Change]:
+    organizations = services.hub.organizations
+    read, change, _ = _organization(services, ann)
+    return read, change, lambda unchanged: organizations.delete(ann, "acme", "acme", unchanged)
+
+
 def _team(services: Services, ann: HubActor) -> tuple[Callable[[], Awaitable[Any]], Change, Change]:
     teams = services.hub.teams
     return (
@@ -49,7 +55,12 @@ def _repository(services: Services, ann: HubActor) -> tuple[Callable[[], Awaitab
     )
 
 
-@pytest.mark.parametrize("kind", [_organization, _team, _repository])
+def _deleted_repository(services: Services, ann: HubActor) -> tuple[Callable[[], Awaitable[Any]], Change, Change]:
+    read, change, _ = _repository(services, ann)
+    return read, change, lambda unchanged: services.hub.repositories.delete(ann, "acme/app", unchanged)
+
+
+@pytest.mark.parametrize("kind", [_organization, _deleted_organization, _team, _repository, _deleted_repository])
 def test_one_of_two_changes_of_the_same_state_is_refused(
     services: Services, ann: HubActor, kind: Callable[[Services, HubActor], Any]
 ) -> None:
@@ -73,5 +84,5 @@ def test_one_of_two_changes_of_the_same_state_is_refused(
     refused = [each for each in services.run(both()) if isinstance(each, Exception)]
 
     assert len(refused) == 1
-    # A deleted team is not even there to compare.
+    # What was deleted is not even there to compare.
     assert type(refused[0]).__name__ in ("PreconditionFailed", "NotFound")

@@ -27,6 +27,7 @@ from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import user_administration as store
 from hythe.hub.sql import users as user_store
 from hythe.hub.sql.user_administration import MAX_COUNTED, AccountContents
+from hythe.hub.validation import Precondition
 from hythe.hub.wording import counted
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.periodic import repeat
@@ -139,7 +140,9 @@ class UserAdministration:
             await self._end(session, actor, HubAction.DELETE_USER, user)
         return await self._delete(actor, user, contents)
 
-    async def delete_organization(self, actor: HubActor, name: str, confirmation: str) -> DeletedAccount:
+    async def delete_organization(
+        self, actor: HubActor, name: str, confirmation: str, unchanged: Precondition | None = None
+    ) -> DeletedAccount:
         """Delete an organization with everything it has, for its owners, in the same way.
 
         Raises NotFound, Refused, Invalid.
@@ -151,6 +154,9 @@ class UserAdministration:
         async with self._database.writing() as session:
             await self._access.require_organization(actor, name, HubAction.DELETE_ORGANIZATION, session)
             user = await _named(session, name)
+            if unchanged is not None:
+                await organization_store.lock(session, user.id)
+                await unchanged(session)
             await self._end(session, actor, HubAction.DELETE_ORGANIZATION, user)
         return await self._delete(actor, user, contents)
 

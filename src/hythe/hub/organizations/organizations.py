@@ -191,9 +191,11 @@ class OrganizationService:
                 )
             return await _named(session, name)
 
-    async def delete(self, actor: HubActor, name: str, confirmation: str) -> DeletedAccount:
+    async def delete(
+        self, actor: HubActor, name: str, confirmation: str, unchanged: Precondition | None = None
+    ) -> DeletedAccount:
         """Delete an organization with all its repositories. ``confirmation`` must be its name. Raises Invalid."""
-        return await self._administration.delete_organization(actor, name, confirmation)
+        return await self._administration.delete_organization(actor, name, confirmation, unchanged)
 
     async def of_actor(self, actor: HubActor, paging: Paging) -> Page[Membership]:
         """Return the organizations that the actor is a member of."""

@@ -188,11 +188,11 @@ class RepositoryService:
         await self._access.require_repository(actor, full_name, HubAction.DESCRIBE_REPOSITORY)
         return (await self._descriptions.render(namespace_of(full_name), text)).columns
 
-    async def delete(self, actor: HubActor, name: str) -> None:
+    async def delete(self, actor: HubActor, name: str, unchanged: Precondition | None = None) -> None:
         """Delete a repository with all its tags and images. Raises NotFound, SignInNeeded, Refused."""
         full_name = canonical_name(name)
         await self._access.require_repository(actor, full_name, HubAction.DELETE_REPOSITORY)
-        await self._registry.delete(actor, full_name)
+        await self._registry.delete(actor, full_name, partial(_check, unchanged) if unchanged is not None else None)
 
     async def may_write(self, actor: HubActor, name: str) -> bool:
         """Return whether the actor may change this repository; pages show controls accordingly."""
@@ -237,6 +237,12 @@ class RepositoryService:
         """Return the public repositories, newest first."""
         async with self._database.reading() as session:
             return await store.newest_public(session, paging)
+
+
+async def _check(unchanged: Precondition, session: Session, repository: MadeRepository) -> None:
+    """Call the precondition with the index row locked, too: changes of descriptions and visibility lock only that."""
+    await store.lock(session, repository.id)
+    await unchanged(session)
 
 
 def _taken(name: str) -> Taken:

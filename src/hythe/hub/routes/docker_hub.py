@@ -213,7 +213,7 @@ async def _get(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> HubRepos
 
 
 async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
-    await hub.repositories.delete(call.actor, repository_path(call))
+    await hub.repositories.delete(call.actor, repository_path(call), call.unchanged)
 
 
 async def _tags(hub: HubServices, call: ApiRequest[Nothing, HubQuery]) -> DockerHubPage[HubTag]:
@@ -398,6 +398,7 @@ ENDPOINTS = _both(
             "Delete a repository",
             _delete,
             status=HTTPStatus.ACCEPTED,
+            compares=True,
             action=HubAction.DELETE_REPOSITORY,
         ),
         Endpoint(

@@ -60,7 +60,8 @@ async def _change(hub: HubServices, call: ApiRequest[OrganizationChange, Nothing
 
 
 async def _delete(hub: HubServices, call: ApiRequest[Nothing, DeletionQuery]) -> DeletedAccount:
-    return await hub.organizations.delete(call.actor, call.path["organization"], call.query.confirm)
+    name, confirmation = call.path["organization"], call.query.confirm
+    return await hub.organizations.delete(call.actor, name, confirmation, call.unchanged)
 
 
 async def _own(hub: HubServices, call: ApiRequest[Nothing, PageQuery]) -> PageReply[Membership]:
@@ -122,6 +123,7 @@ ENDPOINTS = (
         _delete,
         query=DeletionQuery,
         reply=DeletedAccount,
+        compares=True,
         action=HubAction.DELETE_ORGANIZATION,
     ),
 )

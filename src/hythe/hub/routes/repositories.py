@@ -83,7 +83,7 @@ async def _change(hub: HubServices, call: ApiRequest[RepositoryChange, Nothing])
 
 
 async def _delete(hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
-    await hub.repositories.delete(call.actor, repository_path(call))
+    await hub.repositories.delete(call.actor, repository_path(call), call.unchanged)
 
 
 async def _search(hub: HubServices, call: ApiRequest[Nothing, SearchParameters]) -> PageReply[RepositorySummary]:
@@ -164,6 +164,7 @@ ENDPOINTS = (
         "Delete a repository with all its images",
         _delete,
         status=HTTPStatus.NO_CONTENT,
+        compares=True,
         action=HubAction.DELETE_REPOSITORY,
     ),
 )

@@ -60,10 +60,8 @@ NEWEST_PUBLIC = SortedList(
 )
 
 
-_REMOVE = tuple(
-    delete(table).where(table.c.repository_id == bindparam("repository_id"))
-    for table in (search_documents, hub_repositories)
-)
+# The document of search goes with it, in the order in which changes of a repository lock the two rows.
+_REMOVE = delete(hub_repositories).where(hub_repositories.c.repository_id == bindparam("repository_id"))
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -146,8 +144,7 @@ async def index_if_listed(session: Session, repository_id: int) -> None:
 
 async def remove(session: Session, repository_id: int) -> None:
     """Remove a repository from the index and from search."""
-    for statement in _REMOVE:
-        await session.run(statement, {"repository_id": repository_id})
+    await session.run(_REMOVE, {"repository_id": repository_id})
 
 
 def private_count(user_id: ColumnElement[int], at_most: int = MAX_COUNTED) -> ScalarSelect[int]:

@@ -1,50 +1,73 @@
-"""Changes with If-Match while few connections of the database are free."""
+"""Changes with If-Match: while few connections of the database are free, and on two servers with one database."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 from tests.parts.database import upgrade_in_thread
 from tests.unit.hub.routes.people import PASSWORD
 
-from hythe.database import postgresql
+from hythe.database import Session, postgresql
 from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import HubActor
-from hythe.server.hub import HubApplication, open_hub
+from hythe.hub.organizations.organization import DefaultRole
+from hythe.hub.organizations.organizations import OrganizationChange
+from hythe.hub.organizations.teams import TeamChange
+from hythe.hub.repositories.repositories import RepositoryChange
+from hythe.hub.service import HubServices
+from hythe.hub.validation import Precondition
+from hythe.server.hub import HubApplication, Services, open_hub
 from hythe.settings import Settings
+
+Change = Callable[[HubServices, HubActor, Precondition], Coroutine[Any, Any, Any]]
 
 CHANGES: tuple[tuple[str, str, dict[str, str] | None], ...] = (
     ("PATCH", "organizations/acme", {"member_role": "write"}),
     ("PATCH", "organizations/acme/teams/web", {"description": "makes pages"}),
     ("DELETE", "organizations/acme/teams/web", None),
     ("PATCH", "repositories/acme/app", {"description": "a page"}),
+    ("DELETE", "repositories/acme/app", None),
+    ("DELETE", "organizations/acme?confirm=acme", None),
 )
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_a_change_needs_one_connection(
-    engine: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _client(services: Services) -> httpx2.AsyncClient:
+    """Return a client of one server, with which ann signs in."""
+    transport = httpx2.ASGITransport(HubApplication(services))
+    return httpx2.AsyncClient(transport=transport, base_url="http://localhost/api/v1/", auth=("ann", PASSWORD))
+
+
+async def _prepare(services: Services, ann: httpx2.AsyncClient) -> None:
+    """Create ann, and what she changes."""
+    await services.hub.users.create(HubActor.operator(), NewUser("ann", "ann@example.com", PASSWORD))
+    await ann.post("organizations", json={"name": "acme"})
+    await ann.post("organizations/acme/teams", json={"name": "web"})
+    await ann.post("repositories", json={"namespace": "acme", "name": "app"})
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database with the current schema: SQLite in the folder of the test, and PostgreSQL."""
+    found = request.getfixturevalue("postgresql_url") if request.param == "postgresql" else ""
+    upgrade_in_thread(tmp_path, found)
+    return str(found)
+
+
+def test_a_change_needs_one_connection(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that waited for a second one would hold its locks until those that wait for them give up."""
-    url = request.getfixturevalue("postgresql_url") if engine == "postgresql" else ""
-    upgrade_in_thread(tmp_path, url)
     monkeypatch.setattr(postgresql, "POOL_SIZE", 1)  # and one for a burst
 
     async def statuses() -> list[tuple[int, int]]:
-        async with open_hub(Settings(data=str(tmp_path), database_url=url)) as services:
-            await services.hub.users.create(HubActor.operator(), NewUser("ann", "ann@example.com", PASSWORD))
-            transport = httpx2.ASGITransport(HubApplication(services))
-            async with httpx2.AsyncClient(
-                transport=transport, base_url="http://localhost/api/v1/", auth=("ann", PASSWORD)
-            ) as ann:
-                await ann.post("organizations", json={"name": "acme"})
-                await ann.post("organizations/acme/teams", json={"name": "web"})
-                await ann.post("repositories", json={"namespace": "acme", "name": "app"})
-                async with services.database.reading():
-                    return [await changed(ann, *change) for change in CHANGES]
+        async with open_hub(Settings(data=str(tmp_path), database_url=url)) as services, _client(services) as ann:
+            await _prepare(services, ann)
+            async with services.database.reading():
+                return [await changed(ann, *change) for change in CHANGES]
 
     async def changed(ann: httpx2.AsyncClient, method: str, path: str, body: dict[str, str] | None) -> tuple[int, int]:
         """Return the statuses of a change of another state, and of the present one."""
@@ -53,4 +76,60 @@ def test_a_change_needs_one_connection(
         stale, fresh = [await ann.request(method, path, json=body, headers={"If-Match": each}) for each in conditions]
         return stale.status_code, fresh.status_code
 
-    assert asyncio.run(statuses()) == [(412, 200), (412, 200), (412, 204), (412, 200)]
+    assert asyncio.run(statuses()) == [(412, 200), (412, 200), (412, 204), (412, 200), (412, 204), (412, 200)]
+
+
+DELETIONS: dict[str, tuple[str, int, Change]] = {
+    "organization": (
+        "organizations/acme?confirm=acme",
+        200,
+        lambda hub, ann, held: hub.organizations.change(
+            ann, "acme", OrganizationChange(member_role=DefaultRole.WRITE), held
+        ),
+    ),
+    "team": (
+        "organizations/acme/teams/web",
+        204,
+        lambda hub, ann, held: hub.teams.change(ann, "acme", "web", TeamChange(description="makes pages"), held),
+    ),
+    "repository": (
+        "repositories/acme/app",
+        204,
+        lambda hub, ann, held: hub.repositories.edit(ann, "acme/app", RepositoryChange(description="a page"), held),
+    ),
+}
+"""What is deleted on one server with this status, while another one changes it."""
+
+
+@pytest.mark.parametrize("kind", DELETIONS)
+def test_a_deletion_notices_a_change_on_another_server(kind: str, url: str, tmp_path: Path) -> None:
+    """It begins before the change is committed, waits for it, and then compares."""
+    path, success, change = DELETIONS[kind]
+
+    async def statuses() -> tuple[int, int]:
+        async with AsyncExitStack() as stack:
+            settings = Settings(data=str(tmp_path), database_url=url)
+            one, other = [await stack.enter_async_context(open_hub(settings)) for _ in range(2)]
+            ann = await stack.enter_async_context(_client(one))
+            await _prepare(other, ann)
+            etag = (await ann.get(path)).headers["ETag"]
+            holding, committing = asyncio.Event(), asyncio.Event()
+
+            async def held(_: Session) -> None:
+                holding.set()
+                await committing.wait()
+
+            actor = await other.hub.credentials.by_password("ann", PASSWORD)
+            changing = asyncio.create_task(change(other.hub, actor, held))
+            await holding.wait()
+            deleting = asyncio.create_task(ann.delete(path, headers={"If-Match": etag}))
+            # Enough time for a deletion that waits for nothing.
+            done, _ = await asyncio.wait({deleting}, timeout=0.5)
+            assert not done
+            committing.set()
+            await changing
+            refused, fresh = await deleting, await ann.get(path)
+            again = await ann.delete(path, headers={"If-Match": fresh.headers["ETag"]})
+            return refused.status_code, again.status_code
+
+    assert asyncio.run(statuses()) == (412, success)
