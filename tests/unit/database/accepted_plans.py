@@ -154,7 +154,9 @@ most MAX_PATTERNS patterns.": {
         "registry.sql.usage_check._COUNT_BLOBS": ("counts", "sorts"),
     },
     "Adds up a row for each account or namespace, for a report to administrators; an index would cost each push.": {
-        "hub.sql.overview._NUMBERS": ("counts", "scans namespace_usage", "scans users"),
+        "hub.sql.overview._ACCOUNTS": ("counts", "scans users"),
+        "hub.sql.overview._STORED": ("counts", "scans namespace_usage"),
+        "hub.sql.overview._WAITING": ("counts",),
         "hub.sql.storage._LARGEST": ("scans namespace_usage", "sorts"),
         "hub.sql.storage._TOTAL": ("counts", "scans namespace_usage"),
     },

@@ -11,6 +11,7 @@ from hythe.hub.accounts.accounts import MAX_BEGINNING, RolesChange
 from hythe.hub.accounts.namespaces import AccountKind
 from hythe.hub.administration.blocked_digests import BlockingResult, NewBlockedDigest
 from hythe.hub.administration.blocked_names import NewBlockedName
+from hythe.hub.administration.overview import HubOverview
 from hythe.hub.administration.settings_in_force import SettingInForce
 from hythe.hub.roles import HubRole
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing, PageQuery, PageReply, page_reply
@@ -18,7 +19,6 @@ from hythe.hub.service import HubServices
 from hythe.hub.sql.accounts import Account
 from hythe.hub.sql.blocked_digests import BlockedDigest
 from hythe.hub.sql.blocked_names import BlockedName
-from hythe.hub.sql.overview import HubOverview
 from hythe.hub.sql.storage import StorageReport
 
 

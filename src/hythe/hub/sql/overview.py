@@ -21,12 +21,7 @@ def _count(statement: Select[Any]) -> ScalarSelect[int]:
     return statement.scalar_subquery()
 
 
-_NUMBERS = select(
-    _count(select(func.count(users.c.id)).where(users.c.kind == bindparam("user_kind"))).label("users"),
-    _count(select(func.count(users.c.id)).where(users.c.kind == bindparam("organization_kind"))).label("organizations"),
-    _count(select(func.count(users.c.id)).where(users.c.blocked_at.is_not(None))).label("blocked"),
-    _count(select(func.coalesce(func.sum(namespace_usage.c.repositories), 0))).label("repositories"),
-    _count(select(func.coalesce(func.sum(namespace_usage.c.bytes), 0))).label("bytes"),
+_WAITING = select(
     _count(
         select(func.count(hub_repositories.c.repository_id)).where(hub_repositories.c.taken_down_at.is_not(None))
     ).label("taken_down"),
@@ -41,29 +36,54 @@ _NUMBERS = select(
         )
     ).label("waiting_mail"),
 )
+_STORED = select(
+    func.coalesce(func.sum(namespace_usage.c.repositories), 0).label("repositories"),
+    func.coalesce(func.sum(namespace_usage.c.bytes), 0).label("bytes"),
+)
+_ACCOUNTS = select(
+    _count(select(func.count(users.c.id)).where(users.c.kind == bindparam("user_kind"))).label("users"),
+    _count(select(func.count(users.c.id)).where(users.c.kind == bindparam("organization_kind"))).label("organizations"),
+    _count(select(func.count(users.c.id)).where(users.c.blocked_at.is_not(None))).label("blocked"),
+)
 
 
-class HubOverview(msgspec.Struct, frozen=True, kw_only=True):
-    """What the hub has. ``bytes``: a blob in several namespaces counts in each. ``waiting_mail``: not sent yet."""
+class WaitingNumbers(msgspec.Struct, frozen=True):
+    """What waits for administrators, and messages that are not sent yet."""
 
-    users: int
-    organizations: int
-    blocked: int
-    repositories: int
     taken_down: int
-    bytes: int
     open_reports: int
     waiting_mail: int
 
 
-async def numbers(session: Session, now: datetime) -> HubOverview:
-    """Return all numbers."""
-    values = {
-        "user_kind": AccountKind.USER.value,
-        "organization_kind": AccountKind.ORGANIZATION.value,
-        "open_state": "open",
-        "now": now,
-        "beginning": BEGINNING,
-    }
-    row = await session.row(_NUMBERS, values)
-    return HubOverview(**{name: int(getattr(row, name)) for name in HubOverview.__struct_fields__})
+class StoredNumbers(msgspec.Struct, frozen=True):
+    """What all namespaces have. ``bytes``: a blob in several namespaces counts in each."""
+
+    repositories: int
+    bytes: int
+
+
+class AccountNumbers(msgspec.Struct, frozen=True):
+    """The accounts."""
+
+    users: int
+    organizations: int
+    blocked: int
+
+
+async def waiting(session: Session, now: datetime) -> WaitingNumbers:
+    """Count what waits."""
+    row = await session.row(_WAITING, {"open_state": "open", "now": now, "beginning": BEGINNING})
+    return msgspec.convert(row, WaitingNumbers, from_attributes=True)
+
+
+async def stored(session: Session) -> StoredNumbers:
+    """Add up what each namespace has."""
+    row = await session.row(_STORED)
+    # PostgreSQL's sums are decimals.
+    return StoredNumbers(int(row.repositories), int(row.bytes)) if row else StoredNumbers(0, 0)
+
+
+async def accounts(session: Session) -> AccountNumbers:
+    """Count the accounts."""
+    kinds = {"user_kind": AccountKind.USER.value, "organization_kind": AccountKind.ORGANIZATION.value}
+    return msgspec.convert(await session.row(_ACCOUNTS, kinds), AccountNumbers, from_attributes=True)
