@@ -209,6 +209,44 @@ def test_collaborators_and_transfers(ann: HytheShell, ben: HytheShell, found: Ca
     assert ben.json("repo", "list", "ben") == []
 
 
+def test_offers(ann: HytheShell, ben: HytheShell, people: dict[str, HytheShell]) -> None:
+    """Users and owners of organizations list what is offered to them, and accept or decline it; others see nothing."""
+    ben.ok("org", "create", "harbor")
+    ben.ok("org", "invite", "harbor", "eve")
+    eve = people["eve"]
+    (invitation,) = (row for row in eve.json("org", "invitations") if row["organization"] == "harbor")
+    eve.ok("org", "accept", str(invitation["id"]))
+    receivers = {"ann/barge": "harbor", "ann/canoe": "ben", "ann/dinghy": "harbor"}
+    for repository, receiver in receivers.items():
+        ann.ok("repo", "create", repository, "--visibility", "private")
+        ann.ok("repo", "transfer", repository, receiver)
+
+    offers = {each["repository"]: each for each in ben.json("repo", "offers") if each["repository"] in receivers}
+    assert {name: each["to"] for name, each in offers.items()} == receivers
+    assert ben.ok("repo", "offers", "harbor", "--format", "{{.Repository}} {{.NewName}} {{.From}}").splitlines() == [
+        "ann/barge harbor/barge ann",
+        "ann/dinghy harbor/dinghy ann",
+    ]
+    heading, first, _ = ben.ok("repo", "offers", f"{ben.host}/harbor").splitlines()
+    assert heading.split() == ["REPOSITORY", "NEW", "NAME", "FROM", "EXPIRES"]
+    assert re.fullmatch(r"ann/barge +harbor/barge +ann +20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", first)
+    assert eve.ok("repo", "offers", "-q") == ""
+
+    assert ben.ok("repo", "accept", "ann/barge") == "Accepted ann/barge, which is now harbor/barge"
+    assert ben.json("repo", "accept", f"{ben.host}/ann/canoe")["repository"] == "ben/canoe"
+    for refused in (eve.run("repo", "decline", "ann/dinghy"), ben.run("repo", "accept", "ann/barge")):
+        assert refused.code == 3
+        assert "is not offered to you" in refused.err
+        assert "hint: 'hythe repo offers' lists what is offered" in refused.err
+    assert eve.run("repo", "offers", "harbor").code == 4
+    assert ben.ok("repo", "decline", "ann/dinghy") == "Declined ann/dinghy"
+    assert ben.ok("repo", "offers", "harbor", "-q") == ""
+    assert ann.json("repo", "view", "ann/dinghy")["name"] == "dinghy"
+    assert ben.run("repo", "accept", "dinghy").code == 2
+    assert ben.ok("completion", "words", "--", "repo", "acc") == "accept"
+    assert "offers" in ben.ok("completion", "words", "--", "repo", "").splitlines()
+
+
 def test_tokens(ann: HytheShell, stranger: HytheShell) -> None:
     """The secret alone is on stdout; a token is limited, rotated and revoked."""
     created = ann.run("token", "create", "ci", "--right", "pull", "--repository", "ann/ci-*", "--expires-in", "90")

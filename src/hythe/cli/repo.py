@@ -1,6 +1,7 @@
-"""``repo``: list, create, change, rename, transfer and delete the repositories of a hub."""
+"""``repo``: list, create, change, rename, transfer and delete the repositories of a hub, and answer offers."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from hythe.cli.command import Command, CommandFailed
@@ -38,6 +39,13 @@ def _configure(parser: ArgumentParser) -> None:
     rename.add_argument("new", metavar="NEW-NAME", help="new name, without the namespace")
     transfer = _verb(verbs, "transfer", "hand a repository over to another account", _transfer)
     transfer.add_argument("receiver", metavar="NAMESPACE", help="user or organization that receives it")
+    offers = verbs.add("offers", "list the repositories that others want to transfer to you", _offers)
+    offers.add_argument(
+        "name", metavar="[HOST/]NAMESPACE", nargs="?", default="", help="default: you, and the organizations you own"
+    )
+    add_list_flags(offers, quiet="print only names")
+    _verb(verbs, "accept", "accept a repository that is offered to you or your organization", _accept)
+    _verb(verbs, "decline", "decline a repository that is offered to you or your organization", _decline)
     delete = _verb(verbs, "delete", "delete a repository with all its images", _delete)
     delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     _verb(verbs, "collaborators", "list who has a role on a repository", _collaborators, listing=True)
@@ -121,6 +129,66 @@ def _transfer(api: "JSONAPI", arguments: Namespace) -> int:
     return print_result(arguments, done, said)
 
 
+def _offers(api: "JSONAPI", arguments: Namespace) -> int:
+    columns = (
+        Column("REPOSITORY", "Repository"),
+        Column("NEW NAME", "NewName"),
+        Column("FROM", "From"),
+        Column("EXPIRES", "Expires"),
+    )
+    rows = [
+        Row(
+            {
+                "Repository": each["repository"],
+                "NewName": f"{each['to']}/{each['name']}",
+                "From": each["requested_by"],
+                "Expires": exact_time(each["expires_at"]),
+            },
+            each,
+        )
+        for each in _offers_to(api, arguments.name)
+    ]
+    print_list(rows, columns, arguments, quiet_field="Repository")
+    return 0
+
+
+def _offers_to(api: "JSONAPI", namespace: str) -> Iterator[dict[str, Any]]:
+    """Yield the offers to an account; without a name those to the user and the organizations that the user owns."""
+    accounts = [namespace] if namespace else _own_accounts(api)
+    for account in accounts:
+        yield from api.items(f"/api/v1/namespaces/{path_segment(account)}/offers")
+
+
+def _own_accounts(api: "JSONAPI") -> Iterator[str]:
+    yield api.call("GET", "/api/v1/users/me")["username"]
+    for each in api.items("/api/v1/users/me/organizations"):
+        if each["role"] == "owner":
+            yield each["organization"]
+
+
+def _accept(api: "JSONAPI", arguments: Namespace) -> int:
+    done = api.call("POST", f"{_offer_path(api, arguments.name)}/accept")
+    return print_result(arguments, done, f"Accepted {arguments.name}, which is now {done['repository']}")
+
+
+def _decline(api: "JSONAPI", arguments: Namespace) -> int:
+    api.call("DELETE", _offer_path(api, arguments.name))
+    return print_result(arguments, None, f"Declined {arguments.name}")
+
+
+def _offer_path(api: "JSONAPI", name: str) -> str:
+    """Return the path of the offer of a repository. Raises RemoteNotFound."""
+    from hythe.client.errors import RemoteNotFound
+
+    repository = "/".join(split_name(name))
+    for each in _offers_to(api, ""):
+        if each["repository"] == repository:
+            return f"/api/v1/namespaces/{path_segment(each['to'])}/offers/{each['repository_id']}"
+    raise RemoteNotFound(
+        f"{repository} is not offered to you, or the offer has expired", "'hythe repo offers' lists what is offered"
+    )
+
+
 def _delete(api: "JSONAPI", arguments: Namespace) -> int:
     require_yes(arguments, f"Delete {arguments.name} with all its images?")
     api.call("DELETE", _path(arguments.name))
@@ -157,6 +225,8 @@ hythe repo create acme/web --visibility private -d 'Our web site'
 hythe repo edit acme/web --visibility internal
 hythe repo rename acme/web site
 hythe repo transfer ann/tool acme
+hythe repo offers
+hythe repo accept ann/tool
 hythe repo add-collaborator ann/tool ben --role write
 hythe repo delete hub.example.org/acme/site --yes
 """,
