@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
 
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 from tests.web.browser import sign_in, sign_out
 from tests.web.content import PASSWORD, Content
+
+from hythe.database.sqlite import SQLITE_FILE
 
 pytestmark = pytest.mark.browser
 
@@ -376,5 +381,11 @@ def test_robots_and_trust_rules(visitor: Page, content: Content) -> None:
     visitor.get_by_label("Subject").fill("repo:acme/web:*")
     visitor.get_by_role("button", name="Create trust rule").click()
     expect(visitor.get_by_role("status")).to_contain_text("Trust rule created")
+    expect(visitor.get_by_text("Never used")).to_be_visible()
+    with closing(sqlite3.connect(content.server.data / SQLITE_FILE)) as connection, connection:
+        used = "UPDATE trust_rules SET used_at = ?, used_from = '192.0.2.7' WHERE subject = 'repo:acme/web:*'"
+        connection.execute(used, [f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"])
+    visitor.reload()
+    expect(visitor.get_by_text("Last used just now from 192.0.2.7")).to_be_visible()
     visitor.get_by_role("button", name="Delete deploy").click()
     expect(visitor.get_by_role("status")).to_contain_text("Trust rule deleted")

@@ -1,5 +1,6 @@
 """Keyless CI: which ID tokens are exchanged for tokens, and what hostile clients and issuers cannot do."""
 
+import asyncio
 import hmac
 import json
 import time
@@ -53,9 +54,9 @@ class Exchanges:
         self.issuers = TrustedIssuers(policy, lambda: self.seconds)
         self.service = TokenExchange(services.database, self.issuers, services.clock, HUB)
 
-    def __call__(self, token: str, username: str = "ann") -> Any:
+    def __call__(self, token: str, username: str = "ann", address: str = "192.0.2.1") -> Any:
         """Exchange a token."""
-        return self.services.run(self.service.exchange(ExchangeRequest(username, token), "192.0.2.1"))
+        return self.services.run(self.service.exchange(ExchangeRequest(username, token), address))
 
     def rule(self, owner: HubActor, issuer: CIIssuer, **changed: Any) -> Any:
         """Create a rule that trusts the issuer's usual job."""
@@ -97,6 +98,38 @@ def test_a_job_gets_rights_for_minutes(
         services.run(services.hub.credentials.by_token(given.access_token))
     assert exchange(issuer.id_token(HUB)).expires_in == 300
     assert issuer.requests == [DISCOVERY, KEYS]
+
+
+def test_when_and_from_where_a_rule_was_used(
+    services: Services, exchange: Exchanges, issuer: CIIssuer, ann: HubActor
+) -> None:
+    """The last exchange counts; jobs of a rule at the same time do not disturb each other; a change keeps both."""
+    rules = services.hub.trust_rules
+
+    def used() -> tuple[datetime | None, str]:
+        rule = services.run(rules.get(ann, "ann", "deploy"))
+        return rule.used_at, rule.used_from
+
+    exchange.rule(ann, issuer)
+    assert used() == (None, "")
+    exchange(issuer.id_token(HUB))
+    assert used() == (services.clock.now, "192.0.2.1")
+    services.clock.forward(minutes=1)
+    address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+    exchange(issuer.id_token(HUB), address=address)
+    assert used() == (services.clock.now, address)
+    services.run(rules.change(ann, "ann", "deploy", TrustRuleChange(lifetime_minutes=5)))
+    assert used() == (services.clock.now, address)
+
+    async def together() -> None:
+        sent = [
+            exchange.service.exchange(ExchangeRequest("ann", issuer.id_token(HUB)), f"192.0.2.{number}")
+            for number in (7, 8)
+        ]
+        await asyncio.gather(*sent)
+
+    services.run(together())
+    assert used()[1] in {"192.0.2.7", "192.0.2.8"}
 
 
 WRONG: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (

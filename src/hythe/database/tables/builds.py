@@ -119,6 +119,8 @@ builds = Table(
 )
 _waiting = builds.c.status.in_(("queued", "running"))
 Index("ix_builds_waiting", builds.c.status, builds.c.id, sqlite_where=_waiting, postgresql_where=_waiting)
+_queued = builds.c.status == "queued"
+Index("ix_builds_queued", builds.c.account, builds.c.id, sqlite_where=_queued, postgresql_where=_queued)
 
 build_usage = Table(
     "build_usage",  # a trigger adds each build when it ends

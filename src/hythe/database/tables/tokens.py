@@ -19,6 +19,7 @@ trust_rules = Table(
     Column("lifetime", Integer, nullable=False),  # seconds
     Column("created_at", Timestamp, nullable=False),
     Column("used_at", Timestamp),
+    Column("used_from", String(45)),  # the address of the last use
     UniqueConstraint("user_id", "name"),
 )
 

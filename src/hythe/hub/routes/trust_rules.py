@@ -16,7 +16,10 @@ from hythe.hub.tokens.trust_rules import NewTrustRule, TrustRuleChange
 
 
 class TrustRuleReply(msgspec.Struct, frozen=True, kw_only=True):
-    """A trust rule. CI jobs log in as ``username``. ``used_at``: when it last gave a token."""
+    """A trust rule. CI jobs log in as ``username``.
+
+    ``used_at``: when it last gave a token; ``used_from``: to which address; empty: never, or before that was recorded.
+    """
 
     name: str
     username: str
@@ -28,6 +31,7 @@ class TrustRuleReply(msgspec.Struct, frozen=True, kw_only=True):
     lifetime_minutes: int
     created_at: datetime
     used_at: datetime | None
+    used_from: str
 
 
 class TrustRulesReply(msgspec.Struct, frozen=True):

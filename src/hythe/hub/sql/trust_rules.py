@@ -60,9 +60,9 @@ async def remove(session: Session, rule_id: int) -> None:
     await session.run(delete(trust_rules).where(_RULE.id == rule_id))
 
 
-async def mark_used(session: Session, rule_id: int, at: datetime) -> None:
-    """Record when a rule last gave a token."""
-    await session.run(update(trust_rules).where(_RULE.id == rule_id).values(used_at=at))
+async def mark_used(session: Session, rule_id: int, at: datetime, address: str) -> None:
+    """Record when a rule last gave a token, and to which address."""
+    await session.run(update(trust_rules).where(_RULE.id == rule_id).values(used_at=at, used_from=address[:45]))
 
 
 async def add_exchanged(session: Session, digest: str, expires_at: datetime, now: datetime) -> None:
@@ -96,4 +96,5 @@ def _rule(row: Row[Any]) -> TrustRule:
         row.id,
         row.created_at,
         row.used_at,
+        row.used_from or "",
     )

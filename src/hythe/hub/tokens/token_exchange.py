@@ -152,9 +152,9 @@ class TokenExchange:
             async with self._database.writing() as session:
                 await store.add_exchanged(session, token.digest, token.ends_at, now)
                 present = await store.by_name(session, owner_id, rule.name)
-                if present is None or msgspec.structs.replace(present, used_at=rule.used_at) != rule:
+                if present is None or _unused(present) != _unused(rule):
                     raise Refused("the trust rule has just been changed", "try again with a new ID token")
-                await self._add(session, row, rule, now)
+                await self._add(session, row, rule, now, actor.address)
                 detail = {"subject": token.subject, "expires_at": row.expires_at}
                 action = HubAction.EXCHANGE_ID_TOKEN
                 await audit.record(
@@ -170,12 +170,17 @@ class TokenExchange:
             rule.repositories,
         )
 
-    async def _add(self, session: Session, row: NewTokenRow, rule: TrustRule, now: datetime) -> None:
+    async def _add(self, session: Session, row: NewTokenRow, rule: TrustRule, now: datetime, address: str) -> None:
         await token_store.remove_expired_of_rules(session, now)
         if await token_store.count(session, row.user_id, TokenKind.CI, MAX_LIVE_TOKENS) >= MAX_LIVE_TOKENS:
             raise TooManyAttempts(60, f"the trust rules of a namespace give at most {MAX_LIVE_TOKENS} tokens at a time")
         await token_store.add(session, row, now)
-        await store.mark_used(session, rule.id, now)
+        await store.mark_used(session, rule.id, now, address)
+
+
+def _unused(rule: TrustRule) -> TrustRule:
+    """Return a rule without its last use: another job can use it at the same time."""
+    return msgspec.structs.replace(rule, used_at=None, used_from="")
 
 
 def _parsed(text: str) -> IdToken:

@@ -39,11 +39,15 @@ class TrustTerms(msgspec.Struct, frozen=True):
 
 
 class TrustRule(TrustTerms, frozen=True):
-    """A rule of a namespace. ``used_at``: when it last gave a token."""
+    """A rule of a namespace.
+
+    ``used_at``: when it last gave a token; ``used_from``: to which address; empty: never, or before that was recorded.
+    """
 
     id: int
     created_at: datetime
     used_at: datetime | None
+    used_from: str
 
     def trusts(self, claims: Mapping[str, Any]) -> bool:
         """Return whether the rule trusts an ID token of its issuer with these verified claims."""
