@@ -164,13 +164,18 @@ def test_accounts(administrator: Raw, content: Content, boss: str) -> None:
     assert audited(content, boss, target=name, action="user.block") == [("user.block", name)]
 
 
+def age_sessions(content: Content, user: str) -> None:
+    """Let the user have confirmed who they are years ago."""
+    with closing(sqlite3.connect(content.server.data / "hythe.db", timeout=30)) as connection, connection:
+        of_user = "user_id = (SELECT id FROM users WHERE name = ?)"
+        connection.execute(f"UPDATE sessions SET confirmed_at = '2020-01-01 00:00:00' WHERE {of_user}", (user,))
+
+
 def test_a_stolen_session_gives_no_role(administrator: Raw, content: Content, boss: str) -> None:
     """A session of an hour ago leads to the confirmation, and from there back to the account."""
     name = content.account("ann")
     address = f"/admin/accounts/{name}"
-    with closing(sqlite3.connect(content.server.data / "hythe.db", timeout=30)) as connection, connection:
-        of_user = "user_id = (SELECT id FROM users WHERE name = ?)"
-        connection.execute(f"UPDATE sessions SET confirmed_at = '2020-01-01 00:00:00' WHERE {of_user}", (boss,))
+    age_sessions(content, boss)
 
     for path in (f"{address}/role", f"{address}/reset-second-factors"):
         refused = act(administrator, path, role="administrator")
@@ -179,6 +184,32 @@ def test_a_stolen_session_gives_no_role(administrator: Raw, content: Content, bo
     confirmed = act(administrator, "/account/confirm", password=PASSWORD, next=address)
     assert confirmed.headers["location"] == address
     assert act(administrator, f"{address}/role", role="curator").status_code == 303
+
+
+def test_a_stolen_session_gets_at_nothing_of_others(administrator: Raw, content: Content, boss: str) -> None:
+    """Each form leads to the confirmation, and from there back to its page; so do the links in messages."""
+    owner = content.account("owner")
+    organization = f"org-{next(content.numbers)}"
+    content.organization(owner, organization, f"{organization}@example.com")
+    name = content.repository(owner, "secret", "private")
+    account, repository = f"/admin/accounts/{organization}", f"/admin/repositories/{name}"
+    form = f"{repository}/-/hand-over"
+    age_sessions(content, boss)
+
+    for path, back, fields in (
+        (f"{account}/owners", account, {"owner": boss}),
+        (f"{repository}/-/open", repository, {"reason": "curious"}),
+        (form, repository, {"to": boss}),
+    ):
+        assert act(administrator, path, **fields).headers["location"] == f"/account/confirm?next={back}"
+    for path in (form, "/admin/mail"):
+        assert administrator.get(path).headers["location"] == f"/account/confirm?next={path}"
+    assert administrator.get(f"/{name}").status_code == 404
+    assert f'href="/admin/accounts/{boss}"' not in administrator.get(account).text
+    assert act(administrator, "/account/confirm", password=PASSWORD, next=form).headers["location"] == form
+    moved = f"/admin/repositories/{boss}/secret"
+    assert administrator.send(form, to=boss).headers["location"] == moved
+    assert act(administrator, f"{account}/owners", owner=boss).headers["location"] == account
 
 
 def test_an_organization_has_no_role(administrator: Raw, content: Content, boss: str) -> None:

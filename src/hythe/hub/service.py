@@ -268,7 +268,7 @@ def make_hub(
         audit_log=AuditLog(database, access, clock, settings.audit_retention),
         access=access,
         credentials=credentials,
-        users=_user_service(foundation, emails),
+        users=_user_service(foundation, emails, confirmations),
         administration=administration,
         hub_administration=make_administration(database, access, registry, transfers, confirmations, clock, settings),
         sessions=SessionService(database, access, credentials, states, clock, settings.session_lifetime),
@@ -276,7 +276,7 @@ def make_hub(
         password_resets=resets,
         mailer=foundation.mailer,
         mail_queue=foundation.mail_queue,
-        mail=MailService(database, access, foundation.mailer),
+        mail=MailService(database, access, confirmations, foundation.mailer),
         pending_sign_ins=pending,
         second_factors=factors,
         confirmations=confirmations,
@@ -297,7 +297,7 @@ def _organization_services(
     return (
         CollaboratorService(database, access, sending, clock),
         OrganizationService(database, access, administration, confirmations, clock, settings),
-        MemberService(database, access, clock),
+        MemberService(database, access, confirmations, clock),
         TeamService(database, access, clock),
         InvitationService(database, access, sending, clock),
     )
@@ -332,7 +332,7 @@ def _token_services(
     )
 
 
-def _user_service(foundation: HubFoundation, emails: EmailAddresses) -> UserService:
+def _user_service(foundation: HubFoundation, emails: EmailAddresses, confirmations: ConfirmationService) -> UserService:
     database, clock, settings = foundation.database, foundation.clock, foundation.settings
     return UserService(
         database,
@@ -341,6 +341,7 @@ def _user_service(foundation: HubFoundation, emails: EmailAddresses) -> UserServ
         emails,
         foundation.passwords,
         foundation.attempts,
+        confirmations,
         clock,
         sign_up=settings.sign_up,
         sign_up_limit=SignUpLimit(database, settings.sign_ups_per_address, clock),

@@ -21,6 +21,7 @@ from hythe.hub.errors import ConfirmationNeeded, Invalid, NotFound, Refused, Sig
 from hythe.hub.logs.audit_log import AuditFilter
 from hythe.hub.organizations.organizations import NewOrganization
 from hythe.hub.page import Paging
+from hythe.hub.renaming.transfers import NewTransfer
 from hythe.hub.repositories.repositories import NewRepository
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
@@ -126,18 +127,27 @@ def test_roles_on_the_hub(services: Services, ann: HubActor, curator: HubActor) 
     assert services.run(services.hub.hub_administration.storage.report(curator)).repositories == 1
 
 
-def test_a_stolen_session_of_an_administrator_takes_over_no_account(
-    services: Services, ann: HubActor, curator: HubActor
+def test_a_stolen_session_of_an_administrator_takes_over_nothing(
+    services: Services, ann: HubActor, ben: HubActor, curator: HubActor
 ) -> None:
     """Ten minutes after the sign-in it needs the password again; a token never suffices; the operator needs none."""
     hub, run = services.hub, services.run
+    run(hub.organizations.create(ben, NewOrganization("acme")))
+    run(hub.repositories.create(ben, NewRepository("ben", "app", Visibility.PRIVATE)))
 
     def changes(actor: HubActor) -> list[Callable[[], Coroutine[Any, Any, Any]]]:
+        opened = {"administrator": "curator"} if actor.operating else {}
+        former, owner = ("curator", "ben") if actor.operating else ("ben", "curator")
         return [
             lambda: hub.hub_administration.accounts.set_roles(actor, "ann", RolesChange(administrator=True)),
             lambda: hub.second_factors.reset(actor, "ann"),
             lambda: hub.emails.set(actor, "ann", "thief@example.com"),
             lambda: hub.password_resets.link(actor, "ann"),
+            lambda: hub.users.set_password(actor, "ann", "staple battery"),
+            lambda: hub.mail.list(actor, Paging()),
+            lambda: hub.members.appoint_owner(actor, "acme", owner),
+            lambda: hub.hub_administration.access.open(actor, f"{former}/app", "asked for help", **opened),
+            lambda: hub.hub_administration.takedowns.hand_over(actor, f"{former}/app", NewTransfer(owner)),
         ]
 
     session = run(hub.sessions.actor(run(hub.sessions.sign_in("curator", PASSWORD, "here")).token))
@@ -150,6 +160,9 @@ def test_a_stolen_session_of_an_administrator_takes_over_no_account(
             run(change())
     shown = run(hub.hub_administration.accounts.get(curator, "ann"))
     assert (shown.administrator, run(hub.users.get(curator, "ann")).email) == (False, "ann@example.com")
+    assert [member.name for member in run(hub.members.list(curator, "acme", Paging())).items] == ["ben"]
+    with pytest.raises(NotFound):
+        run(hub.repositories.get(curator, "ben/app"))
 
     run(hub.confirmations.by_password(session, PASSWORD))
     for change in (*changes(session), *changes(HubActor.operator())):

@@ -203,6 +203,7 @@ def test_plan_of_new_accounts(services: Services) -> None:
         services.hub.emails,
         services.foundation.passwords,
         services.foundation.attempts,
+        services.hub.confirmations,
         services.clock,
         sign_up=True,
         sign_up_limit=SignUpLimit(services.database, 0, services.clock),

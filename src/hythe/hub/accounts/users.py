@@ -22,6 +22,7 @@ from hythe.hub.errors import Invalid, NotFound, Refused, Taken
 from hythe.hub.logs import audit
 from hythe.hub.page import Page, Paging
 from hythe.hub.sign_in.client_network import client_network
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sign_in.credentials import CredentialService
 from hythe.hub.sign_in.login_throttle import LoginThrottle
 from hythe.hub.sign_in.passwords import Passwords, password_problem
@@ -74,6 +75,7 @@ class UserService:
         emails: EmailAddresses,
         passwords: Passwords,
         attempts: LoginThrottle,
+        confirmations: ConfirmationService,
         clock: Callable[[], datetime],
         *,
         sign_up: bool,
@@ -86,6 +88,7 @@ class UserService:
         self._credentials = credentials
         self._emails = emails
         self._passwords = passwords
+        self._confirmations = confirmations
         self._clock = clock
         self.sign_up_open = sign_up
         self._sign_up_limit = sign_up_limit
@@ -232,7 +235,7 @@ class UserService:
         """Set a password and end all sessions, refresh tokens and access tokens of the account.
 
         Users must give their ``current`` password; administrators need none for other accounts. Raises NotFound,
-        Refused, Invalid, TooManyAttempts.
+        Refused, ConfirmationNeeded, Invalid, TooManyAttempts.
         """
         user = await self._named(name)
         if user is None:
@@ -243,7 +246,7 @@ class UserService:
             self._access.require_account(actor, HubAction.SET_PASSWORD)
             await self._credentials.require_password(actor, current or "")
         else:
-            await self._access.require_hub(actor, HubAction.RESET_PASSWORD)
+            await self._confirmations.require_on_hub(actor, HubAction.RESET_PASSWORD)
         problem = password_problem(password) or await self._passwords.weakness(password, user.name, user.email)
         if problem:
             raise Invalid({"password": problem})

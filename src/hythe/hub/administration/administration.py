@@ -50,11 +50,11 @@ def make_administration(
     settings: Settings,
 ) -> Administration:
     """Return the services of administrators."""
-    takedowns = TakedownService(database, access, registry.repositories, transfers, clock)
+    takedowns = TakedownService(database, access, registry.repositories, transfers, confirmations, clock)
     return Administration(
         OverviewService(database, access, clock),
         AllRepositories(database, access),
-        AdministratorAccess(database, access, clock),
+        AdministratorAccess(database, access, confirmations, clock),
         takedowns,
         AbuseReports(database, access, takedowns, clock),
         BlockedNames(database, access, clock),

@@ -13,6 +13,7 @@ from hythe.hub.accounts.namespaces import canonical_name, could_be_name, short_n
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import Invalid, NotFound, Refused
 from hythe.hub.logs import audit
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sql import administrator_access as store
 from hythe.hub.sql import users as user_store
 
@@ -31,9 +32,16 @@ class OpenedRepository(msgspec.Struct, frozen=True):
 class AdministratorAccess:
     """Opens repositories for administrators. Every call raises SignInNeeded or Refused unless one calls."""
 
-    def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        access: HubAccess,
+        confirmations: ConfirmationService,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._database = database
         self._access = access
+        self._confirmations = confirmations
         self._clock = clock
 
     async def open(
@@ -41,9 +49,10 @@ class AdministratorAccess:
     ) -> OpenedRepository:
         """Give the administrator the role ``read`` for LIFETIME.
 
-        The operator, who has no account, gives it to the account ``administrator``. Raises NotFound, Invalid, Refused.
+        The operator, who has no account, gives it to the account ``administrator``. Raises NotFound, Invalid, Refused,
+        ConfirmationNeeded.
         """
-        await self._access.require_hub(actor, HubAction.OPEN_REPOSITORY)
+        await self._confirmations.require_on_hub(actor, HubAction.OPEN_REPOSITORY)
         reason = " ".join(reason.split())
         if len(reason) > MAX_OPENING_REASON:
             raise Invalid({"reason": f"must have at most {MAX_OPENING_REASON} characters"})

@@ -22,6 +22,7 @@ from hythe.hub.errors import Invalid, Refused
 from hythe.hub.logs import audit
 from hythe.hub.page import Page, Paging
 from hythe.hub.renaming.transfers import NewTransfer, RepositoryTransfer, TransferService
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sql import renames as rename_store
 from hythe.hub.sql import takedowns as store
 from hythe.hub.sql.takedowns import TakenDown
@@ -52,12 +53,14 @@ class TakedownService:
         access: HubAccess,
         registry: RegistryRepositories,
         transfers: TransferService,
+        confirmations: ConfirmationService,
         clock: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._access = access
         self._registry = registry
         self._transfers = transfers
+        self._confirmations = confirmations
         self._clock = clock
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[TakenDown]:
@@ -107,10 +110,11 @@ class TakedownService:
         await self._registry.delete(as_operator(actor), full_name)
 
     async def hand_over(self, actor: HubActor, repository: str, new: NewTransfer) -> RepositoryTransfer:
-        """Give a repository to another owner at once. Raises NotFound, Refused, Invalid, Taken."""
+        """Give a repository to another owner at once. Raises NotFound, Refused, ConfirmationNeeded, Invalid, Taken."""
+        await self._confirmations.require_on_hub(actor, HubAction.HAND_OVER_REPOSITORY)
         full_name = canonical_name(repository)
         async with self._database.reading() as session:
-            context = await self._found(session, actor, repository, HubAction.HAND_OVER_REPOSITORY)
+            context = await existing(self._access, session, full_name)
         if context.taken_down is not None:
             raise Refused(f"{short_name(full_name)} is taken down", "restore it first")
         async with self._database.writing() as session:

@@ -17,6 +17,7 @@ from hythe.hub.actor import HubActor
 from hythe.hub.mail.mail_message import MailMessage, NewMail
 from hythe.hub.mail.mailer import Mailer, MailFailed
 from hythe.hub.page import Page, Paging
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sql import mail as store
 from hythe.periodic import repeat
 
@@ -101,9 +102,12 @@ class MailQueue:
 class MailService:
     """The queue as administrators see it."""
 
-    def __init__(self, database: Database, access: HubAccess, mailer: Mailer) -> None:
+    def __init__(
+        self, database: Database, access: HubAccess, confirmations: ConfirmationService, mailer: Mailer
+    ) -> None:
         self._database = database
         self._access = access
+        self._confirmations = confirmations
         self._mailer = mailer
 
     @property
@@ -112,11 +116,15 @@ class MailService:
         return self._mailer.configured
 
     async def list(self, actor: HubActor, paging: Paging) -> Page[MailMessage]:
-        """Return the messages of the last days, newest first; for administrators. Raises SignInNeeded, Refused.
+        """Return the messages of the last days, newest first; for administrators.
 
-        With a mail server, links that belong to users are left out.
+        With a mail server, links that belong to users are left out. Without one, they are there to be passed on; as
+        they set passwords, that needs a confirmation. Raises SignInNeeded, Refused, ConfirmationNeeded.
         """
-        await self._access.require_hub(actor, HubAction.VIEW_MAIL)
+        if self._mailer.configured:
+            await self._access.require_hub(actor, HubAction.VIEW_MAIL)
+        else:
+            await self._confirmations.require_on_hub(actor, HubAction.VIEW_MAIL)
         async with self._database.reading() as session:
             page = await store.listed(session, paging)
         if not self._mailer.configured:

@@ -19,6 +19,7 @@ from hythe.hub.organizations.organization import Member, MemberWord
 from hythe.hub.organizations.organizations import require_room
 from hythe.hub.page import Page, Paging
 from hythe.hub.roles import OrganizationRole
+from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sql import members as store
 from hythe.hub.sql import organizations as organization_store
 from hythe.hub.sql import users as user_store
@@ -33,9 +34,16 @@ class MemberChange(msgspec.Struct, frozen=True):
 class MemberService:
     """The members of organizations. Calls raise NotFound, SignInNeeded and Refused."""
 
-    def __init__(self, database: Database, access: HubAccess, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        access: HubAccess,
+        confirmations: ConfirmationService,
+        clock: Callable[[], datetime],
+    ) -> None:
         self._database = database
         self._access = access
+        self._confirmations = confirmations
         self._clock = clock
 
     async def list(self, actor: HubActor, organization: str, paging: Paging) -> Page[Member]:
@@ -66,9 +74,9 @@ class MemberService:
     async def appoint_owner(self, actor: HubActor, organization: str, name: str) -> Member:
         """Make a user an owner, a member or not, for administrators: the only owner may have left or lost the account.
 
-        The owners find that in their audit log.
+        The owners find that in their audit log. Raises ConfirmationNeeded, too.
         """
-        await self._access.require_hub(actor, HubAction.APPOINT_OWNER)
+        await self._confirmations.require_on_hub(actor, HubAction.APPOINT_OWNER)
         async with self._database.writing() as session:
             organization_id = await _existing(session, organization)
             await organization_store.lock(session, organization_id)

@@ -1,8 +1,9 @@
 """Confirmation that it is still the user who uses a session, before it changes how the account signs in.
 
-A stolen session alone cannot add a passkey, turn off two-factor authentication or convert the account, nor, if it is
-an administrator's, make another account an administrator or change how it signs in: the user has to have signed in, or
-given their password, a second factor or a linked identity again, within ``CONFIRMED_FOR``.
+A stolen session alone cannot add a passkey, turn off two-factor authentication or convert the account. Nor can it, if
+it is an administrator's, give roles, change how others sign in, see links that do, or get at repositories and
+organizations of others: the user has to have signed in, or given their password, a second factor or a linked identity
+again, within ``CONFIRMED_FOR``.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from datetime import datetime, timedelta
 from hythe.database import Database, Session
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
+from hythe.hub.access.refusals import with_small_letter
+from hythe.hub.access.table import TABLE
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import ConfirmationNeeded, Invalid, NotFound, Refused
 from hythe.hub.logs import audit
@@ -52,14 +55,7 @@ class ConfirmationService:
         ConfirmationNeeded.
         """
         user_id = self._access.require_account(actor, HubAction.ADD_SECOND_FACTOR)
-        if actor.password_given:
-            return user_id
-        if not actor.session_id:
-            raise Refused("a token may not change how accounts sign in", "sign in with your password")
-        async with self._database.reading() as session:
-            at = await store.confirmed_at(session, user_id, actor.session_id)
-        if at is None or self._clock() - at > CONFIRMED_FOR:
-            raise ConfirmationNeeded
+        await self._require_recent(actor, user_id, "change how accounts sign in")
         return user_id
 
     async def require_on_hub(self, actor: HubActor, action: HubAction) -> None:
@@ -69,7 +65,18 @@ class ConfirmationService:
         """
         await self._access.require_hub(actor, action)
         if not actor.operating:
-            await self.require(actor)
+            user_id = self._access.require_account(actor, action)
+            await self._require_recent(actor, user_id, with_small_letter(TABLE[action].meaning))
+
+    async def _require_recent(self, actor: HubActor, user_id: int, change: str) -> None:
+        if actor.password_given:
+            return
+        if not actor.session_id:
+            raise Refused(f"a token may not {change}", "sign in with your password")
+        async with self._database.reading() as session:
+            at = await store.confirmed_at(session, user_id, actor.session_id)
+        if at is None or self._clock() - at > CONFIRMED_FOR:
+            raise ConfirmationNeeded
 
     async def by_password(self, actor: HubActor, password: str) -> None:
         """Confirm the actor's session by the account's password. Raises Invalid, TooManyAttempts, Refused."""

@@ -131,7 +131,8 @@ async def restore(page: PageRequest) -> Response:
 
 
 async def hand_over(page: PageRequest) -> Response:
-    """Ask for the new owner, and give the repository to them."""
+    """Ask for the new owner, and give the repository to them; a confirmation comes first, as it loses filled forms."""
+    await page.site.hub.confirmations.require_on_hub(page.actor, HubAction.HAND_OVER_REPOSITORY)
     found = await _found(page)
 
     async def work(form: Form) -> str:

@@ -103,6 +103,9 @@ def _after_confirmation(page: PageRequest) -> str:
     path = page.request.url.path
     if page.request.method in ("GET", "HEAD"):
         return path
+    if path.startswith("/admin/repositories/"):
+        # /admin/repositories/ann/app of /admin/repositories/ann/app/-/open
+        return path.partition("/-/")[0]
     # /account/identities of /account/identities/1/unlink, /admin/accounts/ann of /admin/accounts/ann/role
     return "/".join(path.split("/")[: 4 if path.startswith("/admin/") else 3])
 

@@ -6,6 +6,8 @@ import httpx2
 import pytest
 from tests.unit.hub.routes.people import PASSWORD, People
 
+from hythe.hub.actor import Right
+
 
 def make(as_: People, name: str, **values: Any) -> None:
     """Let Ann create a repository."""
@@ -220,6 +222,31 @@ def test_account(as_: People) -> None:
     assert as_("").post("/api/v1/email-addresses/confirm", json={"token": secret}).json()["email"] == "ben2@example.com"
     refused = as_("ben").put("/api/v1/users/me/password", json={"current": "wrong", "password": "another horse"})
     assert refused.status_code == 422
+
+
+def test_a_token_of_an_administrator_takes_over_nothing(as_: People) -> None:
+    """With all rights it can do much, but not get at what belongs to others: that takes the password."""
+    new = {"name": "all", "rights": [right.value for right in Right]}
+    made = as_("curator").post("/api/v1/tokens", json=new).json()
+    bearer = {"Authorization": f"Bearer {made['token']}"}
+    make(as_, "treasure", visibility="private")
+    as_("ann").post("/api/v1/organizations", json={"name": "pirates"})
+    attempts: dict[str, tuple[str, str, dict[str, str] | None]] = {
+        "make a user an owner": ("PUT", "accounts/pirates/owners/curator", None),
+        "read a private repository": ("POST", "repositories/ann/treasure/access", {"reason": "curious"}),
+        "give a repository of others": ("POST", "repositories/ann/treasure/hand-over", {"to": "curator"}),
+        "see messages": ("GET", "mail", None),
+    }
+
+    for action, (method, path, body) in attempts.items():
+        by_token = httpx2.request(method, f"{as_('').base_url}/api/v1/admin/{path}", json=body, headers=bearer)
+        assert by_token.status_code == 403
+        assert by_token.headers["Content-Type"] == "application/problem+json"
+        assert by_token.json()["detail"].startswith(f"a token may not {action}")
+        assert by_token.json()["hint"] == "sign in with your password"
+    assert as_("").get("/api/v1/admin/overview", headers=bearer).status_code == 200
+    for method, path, body in attempts.values():
+        assert as_("curator").request(method, f"/api/v1/admin/{path}", json=body).status_code == 200
 
 
 def test_personal_tokens(as_: People) -> None:
