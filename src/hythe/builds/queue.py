@@ -12,11 +12,9 @@ Workers here use HTTP and one token.
 import asyncio
 import contextlib
 import hashlib
-import heapq
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import takewhile
 
 import msgspec
 
@@ -40,7 +38,7 @@ POLL_INTERVAL = 1.0
 """Seconds between two checks while a claim waits: another server can have queued a build."""
 MAX_REASON_LENGTH = 2000
 MAX_AHEAD = 5000
-"""How many queued builds are read to compute the position of one."""
+"""How many queued builds are read to compute the position of one; administrators see as many."""
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -331,7 +329,9 @@ class BuildQueue:
         if build.status is not BuildStatus.QUEUED:
             return None
         by_account = await rows.running_by_account(session)
-        ahead = builds_before(await rows.waiting(session, MAX_AHEAD), by_account, build.id)
+        before = await rows.count_waiting(session, MAX_AHEAD, build.account, build.id)
+        turn = by_account.get(build.account, 0) + before
+        ahead = [each for each in await rows.waiting(session, turn, MAX_AHEAD) if each.key < (turn, build.id)]
         configurations = {each.configuration_id for each in ahead[-50:]} or {build.configuration_id}
         usual = await build_rows.average_seconds(session, list(configurations))
         if usual is None:
@@ -364,31 +364,6 @@ class BuildQueue:
             await configuration_rows.set_failing(session, configuration.id, failing=failing)
         for listener in self._listeners:
             await listener.build_changed(session, configuration, build)
-
-
-def builds_before(
-    waiting: Sequence[rows.WaitingBuild], running: Mapping[str, int], build_id: int
-) -> list[rows.WaitingBuild]:
-    """Return the builds that start before this one."""
-    return list(takewhile(lambda each: each.build_id != build_id, start_order(waiting, running)))
-
-
-def start_order(waiting: Sequence[rows.WaitingBuild], running: Mapping[str, int]) -> Iterator[rows.WaitingBuild]:
-    """Yield the waiting builds in the order of ``candidate``: accounts take turns.
-
-    ``running``: how many builds of each account are running.
-    """
-    of_account: dict[str, list[rows.WaitingBuild]] = {}
-    for each in reversed(waiting):
-        of_account.setdefault(each.account, []).append(each)
-    heap = [(running.get(account, 0), theirs[-1].build_id, account) for account, theirs in of_account.items()]
-    heapq.heapify(heap)
-    while heap:
-        taken, _, account = heapq.heappop(heap)
-        theirs = of_account[account]
-        yield theirs.pop()
-        if theirs:
-            heapq.heappush(heap, (taken + 1, theirs[-1].build_id, account))
 
 
 def digest_of(key: str) -> str:

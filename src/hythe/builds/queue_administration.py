@@ -1,5 +1,7 @@
 """The queue as administrators see it: the builds of all repositories that run or wait, and why they wait."""
 
+import sys
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -10,7 +12,7 @@ import msgspec
 
 from hythe.builds.build import Build, Cause
 from hythe.builds.errors import BuildConflict
-from hythe.builds.queue import MAX_AHEAD, BuildQueue, start_order
+from hythe.builds.queue import MAX_AHEAD, BuildQueue
 from hythe.builds.sql import builds as build_rows
 from hythe.builds.sql import queue as rows
 from hythe.builds.sql import workers as worker_rows
@@ -107,18 +109,38 @@ class QueueAdministration:
     async def list(self, actor: HubActor, paging: Paging) -> Page[QueuedBuild]:
         """Return the running builds, oldest first, then the others in the order in which they should start.
 
-        Of the others, MAX_AHEAD are read. Raises Invalid.
+        The cost grows with the end of the page; of the others, MAX_AHEAD are listed. Raises Invalid.
         """
         await self._access.require_hub(actor, HubAction.VIEW_BUILD_QUEUE)
-        start = _start(paging)
-        end = start + paging.page_size
+        place = Position.parse(paging.cursor, int, int) if paging.cursor else None
         async with self._database.reading() as session:
-            now = await self._snapshot(session)
+            leased = await rows.leased(session, BATCH_SIZE)
+            count = await rows.count_waiting(session, MAX_AHEAD)
+            ordered, start, end = await self._front(session, leased, count, paging, place)
+            now = await self._snapshot(session, leased, ordered)
             shown = await build_rows.some(session, now.ids[start:end])
+        keys = _keys(leased, ordered)
+        behind = keys[start] if start < len(keys) else _BEHIND_ALL
+        following = str(Position(False, keys[end - 1])) if start < end < len(leased) + count else ""
+        preceding = str(Position(True, behind)) if start and keys else ""
         items = tuple(now.entry(shown[build_id]) for build_id in now.ids[start:end] if build_id in shown)
-        following = str(Position(False, (end,))) if end < len(now.ids) else ""
-        preceding = str(Position(False, (max(0, start - paging.page_size),))) if start else ""
-        return Page(items, len(now.ids), paging, following, preceding, len(now.positions) < MAX_AHEAD)
+        return Page(items, len(leased) + count, paging, following, preceding, count < MAX_AHEAD)
+
+    async def _front(
+        self, session: Session, leased: Sequence[LeasedBuild], count: int, paging: Paging, place: Position | None
+    ) -> tuple[Sequence[WaitingBuild], int, int]:
+        """Return the waiting builds up to the end of a page, and where in the list the page begins and ends.
+
+        How many builds have a turn is not known, so more and more turns are read.
+        """
+        last_turn = min(max(0, _key(place)[0]), MAX_AHEAD) if place else 0
+        while True:
+            ordered = await rows.waiting(session, last_turn, MAX_AHEAD)
+            keys = _keys(leased, ordered)
+            start, end = _bounds(keys, paging, place)
+            if end <= len(keys) or len(ordered) >= count or last_turn >= MAX_AHEAD:
+                return ordered, start, min(end, len(keys))
+            last_turn = 4 * last_turn + 3
 
     async def cancel(self, actor: HubActor, build_id: int) -> Build:
         """Cancel a queued build of any repository, or stop a running one.
@@ -134,14 +156,14 @@ class QueueAdministration:
             await audit.record_repository(session, actor, HubAction.CANCEL_QUEUED_BUILD, build.repository, part, at=now)
             return await _found(session, build_id)
 
-    async def _snapshot(self, session: Session) -> "_Snapshot":
-        leased = await rows.leased(session, BATCH_SIZE)
-        running = await rows.running_by_account(session)
-        ordered = list(start_order(await rows.waiting(session, MAX_AHEAD), running))
+    async def _snapshot(
+        self, session: Session, leased: Sequence[LeasedBuild], ordered: Sequence[WaitingBuild]
+    ) -> "_Snapshot":
         heartbeats = self._workers.heartbeats(leased)
         connected = [
             worker for worker in await worker_rows.listed(session) if self._workers.is_connected(worker, heartbeats)
         ]
+        running = await rows.running_by_account(session)
         reasons = _reasons(leased, ordered, running, self._queue.policy.per_account, connected)
         lost = {build.build_id: WaitReason.WORKER_LOST for build in leased if build.lease_until < self._clock()}
         ids = [*(build.build_id for build in leased), *(build.build_id for build in ordered)]
@@ -149,7 +171,7 @@ class QueueAdministration:
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
-    """The queue at one moment: the ids of its builds in order, the positions of those that wait, and why they do."""
+    """The front of the queue: the ids of its builds in order, the positions of those that wait, and why they do."""
 
     ids: list[int]
     positions: dict[int, int]
@@ -205,12 +227,28 @@ def _reasons(
     return reasons
 
 
-def _start(paging: Paging) -> int:
-    """Return the number of builds before a page. Raises Invalid."""
-    if not paging.cursor:
-        return paging.offset
-    key = cast("tuple[int]", Position.parse(paging.cursor, int).key)
-    return max(0, key[0])
+_BEHIND_ALL = (sys.maxsize, 0)
+"""A sort key after those of the list."""
+
+
+def _keys(leased: Sequence[LeasedBuild], ordered: Sequence[WaitingBuild]) -> list[tuple[int, int]]:
+    """Return the sort keys of the list; running builds come before every turn."""
+    return [*((-1, build.build_id) for build in leased), *(build.key for build in ordered)]
+
+
+def _bounds(keys: Sequence[tuple[int, int]], paging: Paging, place: Position | None) -> tuple[int, int]:
+    """Return the numbers of builds before a page and up to its end."""
+    if place is None:
+        return paging.offset, paging.offset + paging.page_size
+    if place.backwards:
+        end = bisect_left(keys, _key(place))
+        return max(0, end - paging.page_size), end
+    start = bisect_right(keys, _key(place))
+    return start, start + paging.page_size
+
+
+def _key(place: Position) -> tuple[int, int]:
+    return cast("tuple[int, int]", tuple(place.key))
 
 
 async def _found(session: Session, build_id: int) -> Build:

@@ -139,6 +139,63 @@ def test_pages_of_the_queue(hub: Hub, run: Run[Any]) -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("page_size", [1, 2, 7, 100])
+def test_pages_have_the_order_in_which_builds_start(hub: Hub, run: Run[Any], page_size: int) -> None:
+    """Accounts take turns: whatever the size of pages, they list builds in the order in which workers get them."""
+
+    async def scenario() -> None:
+        accounts = {name: await hub.set_up(f"{name}/app") for name in ("ann", "ben", "eve")}
+        for number, letter in enumerate("aaaeabaeaabea"):
+            owner = next(name for name in accounts if name[0] == letter)
+            await hub.push(accounts[owner], "1", f"branch-{number}")
+        hub.queue.apply(QueuePolicy(per_account=0))
+        started = [(await hub.claim()).build.id for _ in range(3)]
+
+        pages = [await hub.administration.list(OPERATOR, Paging(page_size=page_size))]
+        while pages[-1].next:
+            cursor = pages[-1].next
+            pages.append(await hub.administration.list(OPERATOR, Paging(page_size=page_size, cursor=cursor)))
+        back = [pages[-1]]
+        while back[-1].previous:
+            cursor = back[-1].previous
+            back.append(await hub.administration.list(OPERATOR, Paging(page_size=page_size, cursor=cursor)))
+        by_number = [
+            await hub.administration.list(OPERATOR, Paging(page=number, page_size=page_size))
+            for number in range(1, len(pages) + 1)
+        ]
+
+        listed = [build for page in pages for build in page.items]
+        assert [build.id for page in reversed(back) for build in page.items] == [build.id for build in listed]
+        assert [page.items for page in by_number] == [page.items for page in pages]
+        assert {page.total for page in pages} == {13}
+        assert [build.position for build in listed] == [None, None, None, *range(1, 11)]
+        assert [build.reason for build in listed[3:]] == [WaitReason.NO_WORKER] * 10
+        assert [build.id for build in listed] == started + [(await hub.claim()).build.id for _ in range(10)]
+
+    run(scenario())
+
+
+def test_a_page_of_the_queue_after_builds_started(hub: Hub, run: Run[Any]) -> None:
+    """The next page continues after the last build of the page before, whatever has started since then."""
+
+    async def scenario() -> None:
+        configuration = await hub.set_up("ann/app")
+        for number in range(6):
+            await hub.push(configuration, "1", f"branch-{number}")
+        first = await hub.administration.list(OPERATOR, Paging(page_size=2))
+        await hub.claim()
+        second = await hub.administration.list(OPERATOR, Paging(page_size=2, cursor=first.next))
+        beyond = await hub.administration.list(OPERATOR, Paging(page=9, page_size=2))
+        last = await hub.administration.list(OPERATOR, Paging(page_size=2, cursor=beyond.previous))
+
+        assert [build.ref.name for build in second.items] == ["branch-2", "branch-3"]
+        assert [build.position for build in second.items] == [2, 3]
+        assert (beyond.items, beyond.total, beyond.next) == ((), 6, "")
+        assert [build.ref.name for build in last.items] == ["branch-4", "branch-5"]
+
+    run(scenario())
+
+
 def test_an_administrator_cancels_builds(hub: Hub, run: Run[Any]) -> None:
     """A queued build ends, a running one stops; the owners find it in their audit log."""
 

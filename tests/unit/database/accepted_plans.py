@@ -42,8 +42,9 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "hub.sql.repository_lists._COLLABORATION_NAMES": ("sorts",),
     },
     "Examines the builds that wait or run, which limits bound.": {
+        "builds.sql.queue._RUNNING_BY_ACCOUNT": ("counts", "sorts"),
+        "builds.sql.queue._START_ORDER": ("builds an index", "sorts"),
         "builds.sql.queue.candidate": ("builds an index", "counts", "sorts"),
-        "builds.sql.queue.running_by_account": ("counts", "sorts"),
         "builds.sql.queue.unfinished": ("sorts",),
     },
     "Examines the days of one account's limit, or the upload sessions of one namespace, which a limit bounds.": {

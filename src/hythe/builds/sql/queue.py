@@ -4,7 +4,22 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, case, func, literal, literal_column, select, text, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from hythe.builds.sql.builds import end
 from hythe.builds.status import BuildStatus
@@ -21,7 +36,53 @@ _RUNNING = BuildStatus.RUNNING.value
 # As the index ix_builds_waiting says it: SQLite uses that only for the same words, without parameters.
 _UNFINISHED = builds.c.status.in_([literal_column(f"'{_QUEUED}'"), literal_column(f"'{_RUNNING}'")])
 
+# As the index ix_builds_queued says it.
+_IS_QUEUED = builds.c.status == literal_column(f"'{_QUEUED}'")
+_RUNNING_BY_ACCOUNT = (
+    select(builds.c.account, func.count().label("running"))
+    .where(_UNFINISHED, builds.c.status == _RUNNING)
+    .group_by(builds.c.account)
+)
 _CANDIDATE = (builds.c.id, builds.c.fence, builds.c.status, builds.c.account, builds.c.cancelled_by)
+
+
+def _least(column: Column[Any], *where: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """Return the least value of a column among queued builds, which the index ix_builds_queued has."""
+    return select(func.min(column)).where(_IS_QUEUED, *where).correlate_except(builds).scalar_subquery()
+
+
+def _start_order() -> Select[Any]:
+    """Walk the index of queued builds from each account to the next, and in each to the build of the last turn."""
+    accounts = select(_least(builds.c.account).label("account")).cte("accounts", recursive=True)
+    following = _least(builds.c.account, builds.c.account > accounts.c.account)
+    accounts = accounts.union_all(select(following).where(accounts.c.account.is_not(None)))
+    held = _RUNNING_BY_ACCOUNT.subquery("held")
+    turns = (
+        select(
+            accounts.c.account,
+            _least(builds.c.id, builds.c.account == accounts.c.account).label("id"),
+            func.coalesce(held.c.running, 0).label("turn"),
+        )
+        .select_from(accounts.outerjoin(held, held.c.account == accounts.c.account))
+        .where(accounts.c.account.is_not(None))
+        .cte("turns", recursive=True)
+    )
+    later = _least(builds.c.id, builds.c.account == turns.c.account, builds.c.id > turns.c.id)
+    turns = turns.union_all(
+        select(turns.c.account, later, turns.c.turn + 1).where(
+            turns.c.id.is_not(None), turns.c.turn < bindparam("last_turn")
+        )
+    )
+    reached = select(turns.c.id, turns.c.turn).where(turns.c.id.is_not(None), turns.c.turn <= bindparam("last_turn"))
+    front = reached.limit(bindparam("at_most")).subquery("front")
+    return (
+        select(front.c.turn, builds.c.id, builds.c.account, builds.c.configuration_id, builds.c.concurrency_key)
+        .join_from(front, builds, builds.c.id == front.c.id)
+        .order_by(front.c.turn, front.c.id)
+    )
+
+
+_START_ORDER = _start_order()
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -41,12 +102,22 @@ class LeaseState(msgspec.Struct, frozen=True):
 
 
 class WaitingBuild(msgspec.Struct, frozen=True):
-    """A queued build, with the fields that decide its position."""
+    """A queued build.
 
+    ``turn`` is how many builds its account runs and will have started before it: builds should start in the order of
+    their turns, and those of the same turn in the order in which they were queued. So accounts take turns.
+    """
+
+    turn: int
     build_id: int
     account: str
     configuration_id: int
     concurrency_key: str
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The sort key of the order in which builds should start."""
+        return self.turn, self.build_id
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -92,9 +163,7 @@ async def candidate(session: Session, now: datetime, per_account: int, attempts:
     )
     if lost is not None:
         return _candidate(lost)
-    held = select(builds.c.account, func.count().label("running"))
-    held = held.where(_UNFINISHED, builds.c.status == _RUNNING)
-    held_by = held.group_by(builds.c.account).subquery("held")
+    held_by = _RUNNING_BY_ACCOUNT.subquery("held")
     other = builds.alias("other")
     busy = (
         select(other.c.id)
@@ -274,12 +343,22 @@ async def has_unfinished(session: Session) -> bool:
     return await session.row(select(builds.c.id).where(_UNFINISHED).limit(1)) is not None
 
 
-async def waiting(session: Session, limit: int) -> list[WaitingBuild]:
-    """Return queued builds, oldest first."""
-    columns = select(builds.c.id, builds.c.account, builds.c.configuration_id, builds.c.concurrency_key)
-    columns = columns.where(_UNFINISHED, builds.c.status == _QUEUED)
-    rows = await session.rows(columns.order_by(builds.c.id).limit(limit))
-    return [WaitingBuild(row.id, row.account, row.configuration_id, row.concurrency_key) for row in rows]
+async def waiting(session: Session, last_turn: int, at_most: int) -> list[WaitingBuild]:
+    """Return the queued builds up to a turn, in the order in which they should start.
+
+    The cost grows with these builds and with the accounts that have queued ones. If there are more than ``at_most``,
+    builds that were queued long after others of their account are missing.
+    """
+    rows = await session.rows(_START_ORDER, {"last_turn": last_turn, "at_most": at_most})
+    return [WaitingBuild(row.turn, row.id, row.account, row.configuration_id, row.concurrency_key) for row in rows]
+
+
+async def count_waiting(session: Session, at_most: int, account: str = "", before: int = 0) -> int:
+    """Count queued builds, up to ``at_most``; with ``account``, only its builds that were queued ``before`` one."""
+    where = (_IS_QUEUED, builds.c.account == account, builds.c.id < before) if account else (_IS_QUEUED,)
+    counted = select(builds.c.id).where(*where).limit(at_most).subquery("counted")
+    row = await session.row(select(func.count()).select_from(counted))
+    return int(row[0]) if row else 0
 
 
 async def leased(session: Session, limit: int) -> list[LeasedBuild]:
@@ -299,9 +378,7 @@ async def drains(session: Session, worker: str) -> bool:
 
 async def running_by_account(session: Session) -> dict[str, int]:
     """Return the number of running builds of each account."""
-    statement = select(builds.c.account, func.count().label("running"))
-    statement = statement.where(_UNFINISHED, builds.c.status == _RUNNING)
-    return {row.account: row.running for row in await session.rows(statement.group_by(builds.c.account))}
+    return {row.account: row.running for row in await session.rows(_RUNNING_BY_ACCOUNT)}
 
 
 def _json(value: object) -> str:
