@@ -194,9 +194,12 @@ def test_a_stolen_session_gets_at_nothing_of_others(administrator: Raw, content:
     name = content.repository(owner, "secret", "private")
     account, repository = f"/admin/accounts/{organization}", f"/admin/repositories/{name}"
     form = f"{repository}/-/hand-over"
+    gone = content.account("gone")
+    assert httpx2.delete(f"{content.url}/api/v1/users/{gone}?confirm={gone}", auth=(boss, PASSWORD)).is_success
     age_sessions(content, boss)
 
     for path, back, fields in (
+        ("/organizations/new", "/organizations/new", {"name": gone}),
         (f"{account}/owners", account, {"owner": boss}),
         (f"{repository}/-/open", repository, {"reason": "curious"}),
         (form, repository, {"to": boss}),

@@ -169,6 +169,34 @@ def test_a_stolen_session_of_an_administrator_takes_over_nothing(
         run(change())
 
 
+def test_the_name_of_a_deleted_account_is_not_for_thieves(
+    services: Services, ann: HubActor, ben: HubActor, curator: HubActor
+) -> None:
+    """Engines may still pull its images. A token creates accounts, and organizations, with any other name."""
+    hub, run = services.hub, services.run
+    for name in ("ann", "ben"):
+        run(hub.administration.delete(curator, name, name))
+    token = msgspec.structs.replace(curator, password_given=False)
+    session = run(hub.sessions.actor(run(hub.sessions.sign_in("curator", PASSWORD, "here")).token))
+    services.clock.forward(minutes=11)
+
+    def creations(actor: HubActor, user: str, organization: str) -> list[Coroutine[Any, Any, Any]]:
+        new = NewUser(user, f"{user}@example.com", PASSWORD)
+        return [hub.users.create(actor, new), hub.organizations.create(actor, NewOrganization(organization))]
+
+    for creation in creations(token, "ann", "ben"):
+        with pytest.raises(Refused, match="a token may not give an account a reserved name"):
+            run(creation)
+    for creation in creations(session, "ann", "ben"):
+        with pytest.raises(ConfirmationNeeded):
+            run(creation)
+    for creation in creations(token, "anna", "bento"):
+        run(creation)
+    run(hub.confirmations.by_password(session, PASSWORD))
+    for creation in creations(session, "ann", "ben"):
+        run(creation)
+
+
 def test_administrators_change_how_they_sign_in_as_others_do(services: Services, curator: HubActor) -> None:
     """With their password, not by what they do to other accounts."""
     for change in (

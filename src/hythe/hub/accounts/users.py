@@ -105,7 +105,8 @@ class UserService:
         """Create an account and its namespace, for a client at ``address``.
 
         The sign-ups of each network are limited; those by administrators are not, and they can reuse the name of a
-        deleted account. Raises Refused, TooManyAttempts, Taken, Invalid (naming every invalid field).
+        deleted account. Raises Refused, ConfirmationNeeded, TooManyAttempts, Taken, Invalid (naming every invalid
+        field).
         """
         by_admin = await self._access.may_hub(actor, HubAction.CREATE_USER)
         if not (self.sign_up_open or by_admin):
@@ -152,11 +153,14 @@ class UserService:
                 await namespace_store.add_for_user(session, user.name, user.id)
                 await _record_creation(session, actor, user, address, self._clock())
                 # After the insert, which waits for the transaction that deletes an account of this name.
+                reserved = await administration_store.is_reserved(session, user.name)
                 if address is None:
-                    await administration_store.release_name(session, user.name)
+                    if reserved:
+                        await self._confirmations.require_on_hub(actor, HubAction.USE_RESERVED_NAME, session)
+                        await administration_store.release_name(session, user.name)
                     # Administrators know whose address it is.
                     await store.change(session, user.id, {"email_confirmed_at": self._clock()})
-                elif await administration_store.is_reserved(session, user.name):
+                elif reserved:
                     # The same error as for an existing account.
                     raise _taken_error({"username": "is taken"})
                 else:

@@ -99,7 +99,7 @@ class OrganizationService:
         )
 
     async def create(self, actor: HubActor, new: NewOrganization) -> Organization:
-        """Create an organization, whose owner the actor becomes. Raises Invalid, Taken."""
+        """Create an organization, whose owner the actor becomes. Raises Invalid, Taken, ConfirmationNeeded."""
         user_id = self._access.require_account(actor, HubAction.CREATE_ORGANIZATION)
         await self._access.require_confirmed(actor)
         if not await self.may_create(actor):
@@ -108,9 +108,7 @@ class OrganizationService:
         try:
             async with self._database.writing() as session:
                 await require_room(session, user_id)
-                organization = await self._add(
-                    session, new.name, reserved=await self._access.may_hub(actor, HubAction.USE_RESERVED_NAME, session)
-                )
+                organization = await self._add(session, actor, new.name)
                 await member_store.add(session, organization.id, user_id, OrganizationRole.OWNER, self._clock())
                 await audit.record(
                     session,
@@ -125,10 +123,10 @@ class OrganizationService:
             raise _taken(new.name) from error
         return organization
 
-    async def _add(self, session: Session, name: str, *, reserved: bool) -> Organization:
-        """Add an organization with its namespace. ``reserved``: also with a reserved name.
+    async def _add(self, session: Session, actor: HubActor, name: str) -> Organization:
+        """Add an organization with its namespace. Administrators can give it a reserved name.
 
-        Raises Taken, IntegrityError.
+        Raises Invalid, Taken, ConfirmationNeeded, IntegrityError.
         """
         if await namespace_store.by_name(session, name) is not None:
             raise _taken(name)
@@ -136,11 +134,13 @@ class OrganizationService:
         user = await user_store.add(session, name, store.placeholder_email(), "", admin=False, plan=self._plan, at=at)
         await store.make_organization(session, user.id)
         await namespace_store.add_for_user(session, name, user.id)
-        if reserved:
+        by_administrator = await self._access.may_hub(actor, HubAction.USE_RESERVED_NAME, session)
+        if await administration_store.is_reserved(session, name):
+            if not by_administrator:
+                raise _taken(name)
+            await self._confirmations.require_on_hub(actor, HubAction.USE_RESERVED_NAME, session)
             await administration_store.release_name(session, name)
-        elif await administration_store.is_reserved(session, name):
-            raise _taken(name)
-        else:
+        elif not by_administrator:
             await require_name(session, name)
         return await _named(session, name)
 

@@ -58,23 +58,26 @@ class ConfirmationService:
         await self._require_recent(actor, user_id, "change how accounts sign in")
         return user_id
 
-    async def require_on_hub(self, actor: HubActor, action: HubAction) -> None:
+    async def require_on_hub(self, actor: HubActor, action: HubAction, session: Session | None = None) -> None:
         """Check that the actor may do this on the hub, and confirmed who they are recently; ``hythe admin`` need not.
 
         Raises SignInNeeded, Refused, ConfirmationNeeded.
         """
-        await self._access.require_hub(actor, action)
+        await self._access.require_hub(actor, action, session)
         if not actor.operating:
             user_id = self._access.require_account(actor, action)
-            await self._require_recent(actor, user_id, with_small_letter(TABLE[action].meaning))
+            await self._require_recent(actor, user_id, with_small_letter(TABLE[action].meaning), session)
 
-    async def _require_recent(self, actor: HubActor, user_id: int, change: str) -> None:
+    async def _require_recent(self, actor: HubActor, user_id: int, change: str, session: Session | None = None) -> None:
         if actor.password_given:
             return
         if not actor.session_id:
             raise Refused(f"a token may not {change}", "sign in with your password")
-        async with self._database.reading() as session:
+        if session is not None:
             at = await store.confirmed_at(session, user_id, actor.session_id)
+        else:
+            async with self._database.reading() as reading:
+                at = await store.confirmed_at(reading, user_id, actor.session_id)
         if at is None or self._clock() - at > CONFIRMED_FOR:
             raise ConfirmationNeeded
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from hythe.hub.access.actions import HubAction
 from hythe.hub.accounts.namespaces import NAME_RULE
-from hythe.hub.errors import Invalid, NotFound, Refused, Taken
+from hythe.hub.errors import ConfirmationNeeded, Invalid, NotFound, Refused, Taken
 from hythe.hub.organizations.organization import Organization
 from hythe.hub.organizations.organizations import Conversion, NewOrganization, OrganizationChange
 from hythe.hub.page import MAX_PAGE_SIZE, Paging
@@ -30,6 +30,8 @@ async def new_organization(page: PageRequest) -> Response:
             made = await page.site.hub.organizations.create(page.actor, NewOrganization(form["name"].strip()))
         except (Invalid, Taken) as error:
             form = form.with_errors(error.fields)
+        except ConfirmationNeeded:
+            raise
         except Refused as error:
             form = form.with_errors({"": str(error)})
         else:
