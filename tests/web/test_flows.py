@@ -383,9 +383,12 @@ def test_robots_and_trust_rules(visitor: Page, content: Content) -> None:
     expect(visitor.get_by_role("status")).to_contain_text("Trust rule created")
     expect(visitor.get_by_text("Never used")).to_be_visible()
     with closing(sqlite3.connect(content.server.data / SQLITE_FILE)) as connection, connection:
-        used = "UPDATE trust_rules SET used_at = ?, used_from = '192.0.2.7' WHERE subject = 'repo:acme/web:*'"
-        connection.execute(used, [f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"])
+        used = "UPDATE trust_rules SET used_at = ?, used_from = ? WHERE subject = 'repo:acme/web:*'"
+        address = "2001:db8:1234:5678:9abc:def0:1234:5678"
+        connection.execute(used, [f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}", address])
     visitor.reload()
-    expect(visitor.get_by_text("Last used just now from 192.0.2.7")).to_be_visible()
+    expect(visitor.get_by_text(f"Last used just now from {address}")).to_be_visible()
+    visitor.set_viewport_size({"width": 320, "height": 640})
+    assert visitor.evaluate("document.documentElement.scrollWidth") <= 320
     visitor.get_by_role("button", name="Delete deploy").click()
     expect(visitor.get_by_role("status")).to_contain_text("Trust rule deleted")
