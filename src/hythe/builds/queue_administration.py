@@ -134,8 +134,9 @@ class QueueAdministration:
         How many builds have a turn is not known, so more and more turns are read.
         """
         last_turn = min(max(0, _key(place)[0]), MAX_AHEAD) if place else 0
+        first = None if place else max(0, paging.offset + paging.page_size - len(leased))
         while True:
-            ordered = await rows.waiting(session, last_turn, MAX_AHEAD)
+            ordered = await rows.waiting(session, last_turn, MAX_AHEAD, first)
             keys = _keys(leased, ordered)
             start, end = _bounds(keys, paging, place)
             if end <= len(keys) or len(ordered) >= count or last_turn >= MAX_AHEAD:

@@ -79,6 +79,7 @@ def _start_order() -> Select[Any]:
         select(front.c.turn, builds.c.id, builds.c.account, builds.c.configuration_id, builds.c.concurrency_key)
         .join_from(front, builds, builds.c.id == front.c.id)
         .order_by(front.c.turn, front.c.id)
+        .limit(bindparam("first"))
     )
 
 
@@ -343,13 +344,14 @@ async def has_unfinished(session: Session) -> bool:
     return await session.row(select(builds.c.id).where(_UNFINISHED).limit(1)) is not None
 
 
-async def waiting(session: Session, last_turn: int, at_most: int) -> list[WaitingBuild]:
-    """Return the queued builds up to a turn, in the order in which they should start.
+async def waiting(session: Session, last_turn: int, at_most: int, first: int | None = None) -> list[WaitingBuild]:
+    """Return the queued builds up to a turn, or the ``first`` of them, in the order in which they should start.
 
     The cost grows with these builds and with the accounts that have queued ones. If there are more than ``at_most``,
     builds that were queued long after others of their account are missing.
     """
-    rows = await session.rows(_START_ORDER, {"last_turn": last_turn, "at_most": at_most})
+    limits = {"last_turn": last_turn, "at_most": at_most, "first": at_most if first is None else first}
+    rows = await session.rows(_START_ORDER, limits)
     return [WaitingBuild(row.turn, row.id, row.account, row.configuration_id, row.concurrency_key) for row in rows]
 
 
