@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,11 +34,11 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+@contextlib.contextmanager
+def profiles(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Factory `open_page(**playwright's context options)`: a new browser profile with one page.
 
-    Errors in the page's scripts fail the test.
+    Raises an AssertionError at the end if scripts of the pages threw errors.
     """
     contexts, thrown = [], []
 
@@ -53,6 +54,16 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     for context in contexts:
         context.close()
     assert thrown == []
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Factory `open_page(**playwright's context options)`: a new browser profile with one page, for one test.
+
+    Errors in the page's scripts fail the test.
+    """
+    with profiles(browser) as open_page:
+        yield open_page
 
 
 @pytest.fixture

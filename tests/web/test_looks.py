@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from tests.parts.chromium import DESKTOP, profiles
 from tests.web.browser import sign_in
 from tests.web.content import Content
 
@@ -44,7 +46,15 @@ FOCUSED = """() => {
   return [e.tagName, (e.getAttribute("aria-label") || e.textContent || e.name).trim(), outlined];
 }"""
 
+STRUCTURE = """() => [document.querySelectorAll("h1").length, document.documentElement.lang]"""
+
+NARROW = (320, 360, 768)
+"""Widths in points of phones and a tablet."""
+
+CONTROLS = frozenset({"textbox", "button", "link", "radio", "checkbox"})
+
 SCHEME = Literal["light", "dark"]
+SCHEMES: tuple[SCHEME, ...] = ("light", "dark")
 
 PUBLIC = ["/", "/search", "/search?q=nothing-like-this", "/sign-in", "/sign-up", "/absent"]
 OWN = [
@@ -67,7 +77,7 @@ OWN = [
     "/new-build/docker-hub",
 ]
 WITH_ERRORS = frozenset({"/absent", "/account/audit?since=never"})
-"""Pages whose status, an error, browsers write to their console."""
+"""Pages with an error: browsers write its status, or the wrong value, to their console."""
 
 OF_REPOSITORY = [
     "",
@@ -151,59 +161,92 @@ def pages_of(owner: str, name: str) -> list[str]:
     return [*PUBLIC, *own, *of_organization, *of_builds, *(f"/{name}{page}" for page in OF_REPOSITORY)]
 
 
-def test_no_page_is_wider_than_a_phone(
-    open_page: Callable[..., Page], content: Content, filled: tuple[str, str]
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one page looks like."""
+
+    path: str
+    headings: int
+    """How many main headings it has."""
+    language: str
+    too_wide: list[int]
+    """The widths at which it scrolls sideways."""
+    faint: dict[SCHEME, list[list[str]]]
+    """Texts with too little contrast, with their colour and the ground below them."""
+    grounds: dict[SCHEME, str]
+    nameless: list[str]
+    """Controls without a name for screen readers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What a browser sees when it opens each page once."""
+
+    visits: list[Visit]
+    messages: list[str]
+    """What the browser wrote to its console, except on the pages `WITH_ERRORS`."""
+
+
+@pytest.fixture(scope="module")
+def walk(browser: Browser, content: Content, filled: tuple[str, str]) -> Walk:
+    """One visit of every page, for all tests: the visits take most of the time."""
+    written: list[ConsoleMessage] = []
+    with profiles(browser) as open_page:
+        page = open_page(viewport={"width": NARROW[0], "height": 800})
+        page.on("console", lambda message: written.append(message))
+        sign_in(page, content.url, filled[0])
+        visits = [visit(page, content.url, path) for path in pages_of(*filled)]
+    left_out = {content.url + path for path in WITH_ERRORS}
+    messages = [f"{url}: {message.text}" for message in written if (url := message.location["url"]) not in left_out]
+    return Walk(visits, messages)
+
+
+def visit(page: Page, url: str, path: str) -> Visit:
+    """Open a page in a narrow window, widen it, and then show it on a desktop in both colour schemes."""
+    page.set_viewport_size({"width": NARROW[0], "height": 800})
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page.goto(url + path)
+    headings, language = page.evaluate(STRUCTURE)
+    too_wide = []
+    for width in NARROW:
+        page.set_viewport_size({"width": width, "height": 800})
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            too_wide.append(width)
+    page.set_viewport_size(DESKTOP)
+    lines = page.locator("body").aria_snapshot().splitlines()
+    nameless = [line for line in lines if line.strip(" -:") in CONTROLS]
+    faint: dict[SCHEME, list[list[str]]] = {}
+    grounds: dict[SCHEME, str] = {}
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        grounds[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        faint[scheme] = page.evaluate(FAINT)
+    return Visit(path, headings, language, too_wide, faint, grounds, nameless)
+
+
+def test_no_page_is_wider_than_a_phone(walk: Walk) -> None:
     """No page scrolls sideways, even with long names and lines of code (WCAG 1.4.10)."""
-    page = open_page(viewport={"width": 320, "height": 800})
-    sign_in(page, content.url, filled[0])
-    wide = []
-    for path in pages_of(*filled):
-        page.goto(content.url + path)
-        for width in (320, 360, 768):
-            page.set_viewport_size({"width": width, "height": 800})
-            if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
-                wide.append((path, width))
-
-    assert wide == []
+    assert {visit.path: visit.too_wide for visit in walk.visits if visit.too_wide} == {}
 
 
-def test_every_text_can_be_read(page: Page, content: Content, filled: tuple[str, str]) -> None:
+def test_every_text_can_be_read(walk: Walk) -> None:
     """Text has the contrast that WCAG AA requires, in both colour schemes."""
-    sign_in(page, content.url, filled[0])
-    grounds: dict[SCHEME, set[str]] = {"light": set(), "dark": set()}
-    faint = {}
-    for path in pages_of(*filled):
-        page.goto(content.url + path)
-        for scheme, seen in grounds.items():
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            seen.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            if found := page.evaluate(FAINT):
-                faint[path, scheme] = found
-
+    grounds = {scheme: {visit.grounds[scheme] for visit in walk.visits} for scheme in SCHEMES}
     assert not grounds["light"] & grounds["dark"], "a page has the same ground in both schemes"
 
-    assert faint == {}
+    assert {visit.path: visit.faint for visit in walk.visits if any(visit.faint.values())} == {}
 
 
-def test_every_page_has_one_title_and_every_box_a_label(page: Page, content: Content, filled: tuple[str, str]) -> None:
+def test_every_page_has_one_title_and_every_box_a_label(walk: Walk) -> None:
     """Screen readers find one main heading, a name for every control, and the page's language."""
-    sign_in(page, content.url, filled[0])
-    nameless = {}
-    for path in pages_of(*filled):
-        page.goto(content.url + path)
-        assert page.locator("h1").count() == 1, path
-        expect(page.locator("html")).to_have_attribute("lang", "en")
-        snapshot = page.locator("body").aria_snapshot()
-        bare = [
-            line
-            for line in snapshot.splitlines()
-            if line.strip(" -:") in {"textbox", "button", "link", "radio", "checkbox"}
-        ]
-        if bare:
-            nameless[path] = bare
+    assert {visit.path: visit.headings for visit in walk.visits if visit.headings != 1} == {}
+    assert {visit.path: visit.language for visit in walk.visits if visit.language != "en"} == {}
+    assert {visit.path: visit.nameless for visit in walk.visits if visit.nameless} == {}
 
-    assert nameless == {}
+
+def test_no_page_violates_the_content_security_policy(walk: Walk) -> None:
+    """No page contains a script or style that its policy forbids, or loads a missing file."""
+    assert walk.messages == []
 
 
 def reached(page: Page, most: int) -> list[tuple[str, str]]:
@@ -271,15 +314,3 @@ def test_commands_can_be_copied(open_page: Callable[..., Page], content: Content
     plain = open_page(java_script_enabled=False)
     plain.goto(f"{content.url}/{filled[1]}")
     expect(plain.get_by_role("button", name="Copy")).to_have_count(0)
-
-
-def test_no_page_violates_the_content_security_policy(page: Page, content: Content, filled: tuple[str, str]) -> None:
-    """No page contains a script or style that its policy forbids, or loads a missing file."""
-    messages: list[str] = []
-    page.on("console", lambda message: messages.append(f"{page.url}: {message.text}"))
-    sign_in(page, content.url, filled[0])
-    for path in pages_of(*filled):
-        if path not in WITH_ERRORS:
-            page.goto(content.url + path)
-
-    assert messages == []
