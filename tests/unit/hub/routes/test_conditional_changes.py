@@ -13,7 +13,7 @@ import pytest
 from tests.parts.database import upgrade_in_thread
 from tests.unit.hub.routes.people import PASSWORD
 
-from hythe.database import Session, postgresql
+from hythe.database import DatabaseError, Session, postgresql
 from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import HubActor
 from hythe.hub.organizations.organization import DefaultRole
@@ -101,35 +101,51 @@ DELETIONS: dict[str, tuple[str, int, Change]] = {
 """What is deleted on one server with this status, while another one changes it."""
 
 
+async def _during_a_change(kind: str, settings: Settings, *, conditional: bool) -> tuple[int, int]:
+    """Delete on one server while another one is in the transaction of a change, and then again what is there.
+
+    Return the statuses of the deletions, of which the first one is ``conditional`` or not.
+    """
+    path, _, change = DELETIONS[kind]
+    async with AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(open_hub(settings)) for _ in range(2)]
+        ann = await stack.enter_async_context(_client(one))
+        await _prepare(other, ann)
+        etag = (await ann.get(path)).headers["ETag"]
+        holding, committing = asyncio.Event(), asyncio.Event()
+
+        async def held(_: Session) -> None:
+            holding.set()
+            await committing.wait()
+
+        actor = await other.hub.credentials.by_password("ann", PASSWORD)
+        changing = asyncio.create_task(change(other.hub, actor, held))
+        await holding.wait()
+        deleting = asyncio.create_task(ann.delete(path, headers={"If-Match": etag} if conditional else {}))
+        # Enough time for a deletion that waits for nothing.
+        done, _ = await asyncio.wait({deleting}, timeout=0.5)
+        assert not done
+        committing.set()
+        await asyncio.wait({changing})
+        # A change reads its result after the transaction, when the repository can be deleted already.
+        assert not isinstance(changing.exception(), DatabaseError)
+        first = await deleting
+        present = (await ann.get(path)).headers.get("ETag", "")
+        second = await ann.delete(path, headers={"If-Match": present})
+        return first.status_code, second.status_code
+
+
 @pytest.mark.parametrize("kind", DELETIONS)
 def test_a_deletion_notices_a_change_on_another_server(kind: str, url: str, tmp_path: Path) -> None:
     """It begins before the change is committed, waits for it, and then compares."""
-    path, success, change = DELETIONS[kind]
+    settings = Settings(data=str(tmp_path), database_url=url)
 
-    async def statuses() -> tuple[int, int]:
-        async with AsyncExitStack() as stack:
-            settings = Settings(data=str(tmp_path), database_url=url)
-            one, other = [await stack.enter_async_context(open_hub(settings)) for _ in range(2)]
-            ann = await stack.enter_async_context(_client(one))
-            await _prepare(other, ann)
-            etag = (await ann.get(path)).headers["ETag"]
-            holding, committing = asyncio.Event(), asyncio.Event()
+    assert asyncio.run(_during_a_change(kind, settings, conditional=True)) == (412, DELETIONS[kind][1])
 
-            async def held(_: Session) -> None:
-                holding.set()
-                await committing.wait()
 
-            actor = await other.hub.credentials.by_password("ann", PASSWORD)
-            changing = asyncio.create_task(change(other.hub, actor, held))
-            await holding.wait()
-            deleting = asyncio.create_task(ann.delete(path, headers={"If-Match": etag}))
-            # Enough time for a deletion that waits for nothing.
-            done, _ = await asyncio.wait({deleting}, timeout=0.5)
-            assert not done
-            committing.set()
-            await changing
-            refused, fresh = await deleting, await ann.get(path)
-            again = await ann.delete(path, headers={"If-Match": fresh.headers["ETag"]})
-            return refused.status_code, again.status_code
+@pytest.mark.parametrize("kind", DELETIONS)
+def test_a_deletion_without_a_condition_follows_the_change(kind: str, url: str, tmp_path: Path) -> None:
+    """The two wait for one another in one order only, and so both succeed."""
+    settings = Settings(data=str(tmp_path), database_url=url)
 
-    assert asyncio.run(statuses()) == (412, success)
+    assert asyncio.run(_during_a_change(kind, settings, conditional=False)) == (DELETIONS[kind][1], 404)
