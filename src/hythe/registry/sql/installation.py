@@ -19,11 +19,11 @@ _SET_BLOB_STORE = (
     .values(blob_store=bindparam("marker"))
 )
 _SET_KEY_FINGERPRINT = update(installation).values(key_fingerprint=bindparam("fingerprint"))
-_NEXT_BLOB = (
+_NEXT_BLOBS = (
     select(blobs.c.digest)
     .where(blobs.c.digest >= bindparam("start"), blobs.c.quarantined_at.is_(None), blobs.c.deleting_since.is_(None))
     .order_by(blobs.c.digest)
-    .limit(1)
+    .limit(bindparam("limit"))
 )
 
 
@@ -67,7 +67,6 @@ async def set_key_fingerprint(session: Session, fingerprint: str) -> None:
     await session.run(_SET_KEY_FINGERPRINT, {"fingerprint": fingerprint})
 
 
-async def blob_after(session: Session, start: str) -> str | None:
-    """Return the first recorded blob at or after ``start`` that should be in the blob store."""
-    row = await session.row(_NEXT_BLOB, {"start": start})
-    return None if row is None else str(row.digest)
+async def blobs_after(session: Session, start: str, limit: int) -> list[str]:
+    """Return the first recorded blobs at or after ``start`` that should be in the blob store."""
+    return [str(row.digest) for row in await session.rows(_NEXT_BLOBS, {"start": start, "limit": limit})]
