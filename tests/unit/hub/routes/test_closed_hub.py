@@ -58,7 +58,8 @@ def _reads() -> Iterator[str]:
             names = [each.encode_name for each in msgspec.structs.fields(endpoint.query)]
             query = {name: QUERY.get(name, 1) for name in names if name in QUERY} if names else {}
             yield _filled(endpoint.path) + (f"?{urlencode(query)}" if query else "")
-    for method, path, *_ in (*builds.TABLE, *configurations.TABLE, *hub_routes.PLAIN, *build_routes.PLAIN):
+    of_builds = [(each.method, each.path) for each in (*builds.TABLE, *configurations.TABLE)]
+    for method, path, *_ in (*of_builds, *hub_routes.PLAIN, *build_routes.PLAIN):
         if method == "GET":
             yield _filled(path)
     for page in PAGES:
