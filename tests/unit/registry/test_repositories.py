@@ -190,7 +190,8 @@ def test_two_servers_share_the_work(depot: Depot, monkeypatch: pytest.MonkeyPatc
     depot.run(all_at_once())
 
     assert not any(_counts(depot).values())
-    assert _usage(depot) == {}
+    # Of two transactions that end the last two repositories at once, neither sees that the other one has ended.
+    assert _usage(depot) in ({}, {"ann": (0, 0)})
 
 
 @pytest.mark.usefixtures("slowly")
