@@ -30,8 +30,9 @@ _TOO_SLOW = "Operation too slow"
 """What git says in that case."""
 SCRIPT = r"""
 set -e
+# Keep what is fetched as a pack: git would compress each object again to unpack it.
 url=$1 name=$2 commit=$3 submodules=$4
-g() { git -c core.hooksPath=/dev/null "$@"; }
+g() { git -c core.hooksPath=/dev/null -c fetch.unpackLimit=1 "$@"; }
 g init --quiet --initial-branch=hythe /work/src
 cd /work/src
 g remote add origin "$url"
@@ -56,7 +57,7 @@ mv .git /work/repository.git
 ADD_SCRIPT = r"""
 set -e
 url=$1 ref=$2 folder=$3
-g() { git -c core.hooksPath=/dev/null "$@"; }
+g() { git -c core.hooksPath=/dev/null -c fetch.unpackLimit=1 "$@"; }
 g init --quiet --initial-branch=hythe "$folder"
 cd "$folder"
 g remote add origin "$url"

@@ -201,15 +201,15 @@ class Sandbox:
         self, command: Sequence[str], access: NetworkAccess, commands: str, environment: Mapping[str, str]
     ) -> subprocess.Popen[bytes]:
         hosts = "\n".join(f"{address} {name}" for address, name in access.hosts)
-        images = str(self.images) if self.images else ""
+        work, images = self.disk.folder, str(self.images) if self.images else ""
         inside = ["unshare", "--user", "--keep-caps", "--", "sh", "-c", _START, "sh", VIEW, "view"]
         rest = [hosts, access.network.value, commands, *command]
         if os.geteuid() == 0:
             wrapper = ["unshare", "--mount", "--propagation", "private", "--", "sh", "-ec", _MOVE_FOLDERS, "sh"]
             folders = ["/mnt/root", "/mnt/work", "/mnt/images" if images else ""]
-            command_line = [*wrapper, str(self.disk.folder), images, *inside, *folders, *rest]
+            command_line = [*wrapper, str(work), images, *inside, *folders, *rest]
         else:
-            command_line = [*inside, str(self._root), str(self.disk.folder), images, *rest]
+            command_line = [*inside, str(self._root), _for_fstab(str(work)), _for_fstab(images), *rest]
         return subprocess.Popen(
             command_line,
             stdin=subprocess.PIPE,
@@ -248,6 +248,10 @@ class Sandbox:
         problem = self.disk.problem() or (self._group.problem() if self._group else "")
         if problem:
             raise LimitReached(problem)
+
+
+def _for_fstab(path: str) -> str:
+    return path.replace("\\", r"\134").replace(" ", r"\040").replace("\t", r"\011").replace("\n", r"\012")
 
 
 def _await_new_namespace(process: subprocess.Popen[bytes], kind: str) -> None:
