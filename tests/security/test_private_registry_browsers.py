@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from tests.contracts.distribution import Client, digest_of
-from tests.parts.chromium import FLAGS
+from tests.parts.chromium import chromium
 from tests.parts.docker_registry import htpasswd
 from tests.parts.hub import REGISTRY, HytheServer, server_factory
-from tests.parts.process import program
 
 DOMAINS = ("evil.test", "registry", "deep.evil.test", "registry.local", "evil.internal", "localhost.evil.test")
 """Names that an attacker could make resolve to loopback for a machine that visits their network."""
@@ -80,11 +79,8 @@ def browser() -> Iterator[Browser]:
     Like other browsers, it does not ask before a page connects to the local network.
     """
     rules = ", ".join(f"MAP {name} 127.0.0.1" for name in (*DOMAINS, "evil.test."))
-    flags = [*FLAGS, f"--host-resolver-rules={rules}", "--disable-features=LocalNetworkAccessChecks"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program("chromium", "chromium"), args=flags)
-        yield chromium
-        chromium.close()
+    with chromium(f"--host-resolver-rules={rules}", "--disable-features=LocalNetworkAccessChecks") as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
