@@ -1,7 +1,7 @@
 """The API matches its own description: schemathesis sends valid and invalid requests."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote
 
@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import CheckFunction
 from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+from schemathesis.transport.requests import SameHostRedirectsSession
 from tests.faults.bad_values import Tried, path_values, whole
 from tests.faults.request_bodies import BODIES
 from tests.parts.hub import HytheServer
@@ -80,8 +81,19 @@ def test_unknown_fields_are_refused(as_: People) -> None:
     assert described["components"]["schemas"]["RepositoryChange"]["additionalProperties"] is False
 
 
+@pytest.fixture
+def session() -> Iterator[SameHostRedirectsSession]:
+    """Keeps one connection, and does not search the environment for proxies, which takes as long as a request."""
+    with SameHostRedirectsSession() as session:
+        session.trust_env = False
+        session.headers.clear()
+        yield session
+
+
 @pytest.mark.parametrize("whole", ["sqlite"], indirect=True)
-def test_it_does_what_it_says(whole: Tried, rounds: Callable[[int, int], int]) -> None:
+def test_it_does_what_it_says(
+    whole: Tried, rounds: Callable[[int, int], int], session: SameHostRedirectsSession
+) -> None:
     """No request gets a 5xx, and every response matches the description.
 
     Requests and responses have the same form on each engine; tests/faults/test_bad_values_api.py tries both.
@@ -93,13 +105,15 @@ def test_it_does_what_it_says(whole: Tried, rounds: Callable[[int, int], int]) -
         @given(case=operation.as_strategy())
         @_examples(rounds, 10)
         def holds(case: schemathesis.Case[Any]) -> None:
-            case.call_and_validate(auth=("zed", PASSWORD), excluded_checks=[positive_data_acceptance])
+            case.call_and_validate(session=session, auth=("zed", PASSWORD), excluded_checks=[positive_data_acceptance])
 
         holds()
 
 
 @pytest.mark.parametrize("whole", ["sqlite"], indirect=True)
-def test_responses_about_things_that_exist(whole: Tried, rounds: Callable[[int, int], int]) -> None:
+def test_responses_about_things_that_exist(
+    whole: Tried, rounds: Callable[[int, int], int], session: SameHostRedirectsSession
+) -> None:
     """An administrator, who owns something of each kind, gets responses that match the description.
 
     Each operation gets a valid request, and a few generated ones for the same address. Those that delete or rename are
@@ -109,13 +123,13 @@ def test_responses_about_things_that_exist(whole: Tried, rounds: Callable[[int, 
     unfulfilled = {
         f"{operation.method.upper()} {operation.path.removeprefix('/api/v1')}"
         for operation in sorted(_operations(whole), key=_disturbance)
-        if not _fulfilled(operation, headers, rounds)
+        if not _fulfilled(operation, rounds, session=session, headers=headers)
     }
     needed = ("GET ", "POST /admin/", "PUT /admin/", "PATCH /admin/", "POST /organizations", "PATCH /organizations")
     assert {each for each in unfulfilled if each.startswith(needed)} <= NOT_FULFILLED
 
 
-def _fulfilled(operation: Any, headers: dict[str, str], rounds: Callable[[int, int], int]) -> bool:
+def _fulfilled(operation: Any, rounds: Callable[[int, int], int], **request: Any) -> bool:
     """Return whether the operation succeeds with a valid request; fail if a response does not match its description."""
     unchecked: list[CheckFunction] = [
         positive_data_acceptance,
@@ -125,13 +139,13 @@ def _fulfilled(operation: Any, headers: dict[str, str], rounds: Callable[[int, i
     body = BODIES.get((operation.method.upper(), operation.path.removeprefix("/api/v1")))
     sent = {} if body is None else {"body": body, "media_type": "application/json"}
     valid = operation.Case(path_parameters=found, **sent)
-    response = valid.call_and_validate(headers=headers, excluded_checks=unchecked)
+    response = valid.call_and_validate(excluded_checks=unchecked, **request)
 
     @given(case=operation.as_strategy())
     @_examples(rounds, 2)
     def holds(case: schemathesis.Case[Any]) -> None:
         case.path_parameters = dict(found)
-        case.call_and_validate(headers=headers, excluded_checks=unchecked)
+        case.call_and_validate(excluded_checks=unchecked, **request)
 
     holds()
     return bool(response.status_code < 300)
