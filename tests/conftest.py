@@ -45,6 +45,9 @@ pytest_plugins = [
 SLOW_FOLDERS = ("builds", "web", "clients", "faults", "security")
 """Folders with long files: pytest-xdist starts them first, so that no worker runs one alone at the end."""
 
+WORKER_FIXTURES = ("object_store", "roles_hub")
+"""What takes long to start, and is started once for all files that need it."""
+
 MARKS = {
     "postgresql": {"postgresql"},
     "object_store": {"s3", "azurite"},
@@ -57,18 +60,20 @@ MARKS = {
 class FileScheduling(LoadScopeScheduling):  # type: ignore[misc]
     """Runs a file's tests on one worker, so that the fixtures of a module are set up once, and long files first.
 
-    All files that need an object store share one worker, because it takes long to start. (The mark ``xdist_group`` has
-    no effect with pytest 9.2 and pytest-xdist 3.8.)
+    All files that need the same of WORKER_FIXTURES share one worker. (The mark ``xdist_group`` has no effect with
+    pytest 9.2 and pytest-xdist 3.8.)
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.split("::")[0]
-        return "object_store" if _needs_object_store(path) else path
+        return _worker_fixture(path) or path
 
 
 @cache
-def _needs_object_store(path: str) -> bool:
-    return "object_store" in (ROOT / path).read_text()
+def _worker_fixture(path: str) -> str | None:
+    """Return which of WORKER_FIXTURES the tests of a file need."""
+    text = (ROOT / path).read_text()
+    return next((name for name in WORKER_FIXTURES if name in text), None)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileScheduling:
