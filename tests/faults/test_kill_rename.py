@@ -44,12 +44,11 @@ class Installation:
                     (hub,) = await session.rows(
                         select(hub_repositories).where(hub_repositories.c.repository_id == only.id)
                     )
-                    for first in range(1, REPOSITORIES, 500):
-                        numbers = range(first, min(first + 500, REPOSITORIES))
-                        rows = [only._asdict() | {"id": only.id + n, "name": f"{organization}/{n}"} for n in numbers]
-                        await session.run(insert(repositories).values(rows))
-                        listed = [hub._asdict() | {"repository_id": only.id + n, "name": f"{n}"} for n in numbers]
-                        await session.run(insert(hub_repositories).values(listed))
+                    numbers = range(1, REPOSITORIES)
+                    rows = [only._asdict() | {"id": only.id + n, "name": f"{organization}/{n}"} for n in numbers]
+                    await session.run(insert(repositories), rows)
+                    listed = [hub._asdict() | {"repository_id": only.id + n, "name": f"{n}"} for n in numbers]
+                    await session.run(insert(hub_repositories), listed)
 
         asyncio.run(work())
 
