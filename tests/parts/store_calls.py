@@ -8,6 +8,7 @@ takes each of them.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import itertools
@@ -49,6 +50,7 @@ class CallSite(NamedTuple):
     last_line: int
 
 
+@functools.cache
 def modules() -> list[types.ModuleType]:
     """Return all ``sql`` modules."""
     found = sorted(path for path in SOURCE.glob("**/sql/*.py") if path.stem != "__init__")
@@ -56,6 +58,7 @@ def modules() -> list[types.ModuleType]:
     return [importlib.import_module(f"hythe.{name}") for name in names]
 
 
+@functools.cache
 def statements(module: types.ModuleType) -> dict[str, Executable]:
     """Return the statements in variables that functions use, also those in collections and in attributes of objects.
 
