@@ -14,16 +14,18 @@ from tests.web.content import Content
 
 pytestmark = pytest.mark.browser
 
-FAINT = """() => {
+COLOURS = """() => {
   const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
     .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
   const over = (top, below, a = top[3] ?? 1) => top.slice(0, 3).map((v, i) => v * a + below[i] * (1 - a));
+  const grounds = new Map();
   const ground = element => {
-    const layers = [];
-    for (let e = element; e; e = e.parentElement) layers.unshift(parse(getComputedStyle(e).backgroundColor));
-    return layers.reduce((below, layer) => over(layer, below), [255, 255, 255]);
+    if (!element) return [255, 255, 255];
+    if (!grounds.has(element))
+      grounds.set(element, over(parse(getComputedStyle(element).backgroundColor), ground(element.parentElement)));
+    return grounds.get(element);
   };
   const faint = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -35,9 +37,9 @@ FAINT = """() => {
     const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
     if ((a + 0.05) / (b + 0.05) < (large ? 3 : 4.5)) faint.push([node.data.trim(), style.color, String(back)]);
   }
-  return faint;
+  return [getComputedStyle(document.body).backgroundColor, faint];
 }"""
-"""Texts whose contrast is below WCAG AA (1.4.3); the headline on its gradient is left out."""
+"""The page's ground, and texts whose contrast is below WCAG AA (1.4.3); the headline on its gradient is left out."""
 
 FOCUSED = """() => {
   const e = document.activeElement, style = getComputedStyle(e), after = getComputedStyle(e, "::after");
@@ -184,32 +186,32 @@ class Walk:
 
     visits: list[Visit]
     messages: list[str]
-    """What the browser wrote to its console, except on the pages `WITH_ERRORS`."""
+    """What the browser wrote to its console, with the page; not about the responses of `WITH_ERRORS` themselves."""
 
 
 @pytest.fixture(scope="module")
 def walk(browser: Browser, content: Content, filled: tuple[str, str]) -> Walk:
     """One visit of every page, for all tests: the visits take most of the time."""
-    written: list[ConsoleMessage] = []
+    written: list[tuple[str, ConsoleMessage]] = []
     with profiles(browser) as open_page:
         page = open_page(viewport={"width": NARROW[0], "height": 800})
-        page.on("console", lambda message: written.append(message))
+        page.on("console", lambda message: written.append((page.url, message)))
         sign_in(page, content.url, filled[0])
         visits = [visit(page, content.url, path) for path in pages_of(*filled)]
     left_out = {content.url + path for path in WITH_ERRORS}
-    messages = [f"{url}: {message.text}" for message in written if (url := message.location["url"]) not in left_out]
+    messages = [f"{url}: {message.text}" for url, message in written if message.location["url"] not in left_out]
     return Walk(visits, messages)
 
 
 def visit(page: Page, url: str, path: str) -> Visit:
     """Open a page in a narrow window, widen it, and then show it on a desktop in both colour schemes."""
     page.set_viewport_size({"width": NARROW[0], "height": 800})
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
     page.goto(url + path)
     headings, language = page.evaluate(STRUCTURE)
     too_wide = []
     for width in NARROW:
-        page.set_viewport_size({"width": width, "height": 800})
+        if width != NARROW[0]:
+            page.set_viewport_size({"width": width, "height": 800})
         if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             too_wide.append(width)
     page.set_viewport_size(DESKTOP)
@@ -219,8 +221,7 @@ def visit(page: Page, url: str, path: str) -> Visit:
     grounds: dict[SCHEME, str] = {}
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        grounds[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        faint[scheme] = page.evaluate(FAINT)
+        grounds[scheme], faint[scheme] = page.evaluate(COLOURS)
     return Visit(path, headings, language, too_wide, faint, grounds, nameless)
 
 
