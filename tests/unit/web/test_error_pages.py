@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.parts.database import upgrade_in_thread
 
 from hythe.database import QueryTimeout, Session
 from hythe.hub.accounts.users import NewUser
@@ -24,10 +23,7 @@ from hythe.web.routes.site import SESSION_COOKIE
 PASSWORD = "correct horse"
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_a_page_that_takes_too_long(
-    engine: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_that_takes_too_long(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The storage of a very large hub is temporarily unavailable, and no internal error."""
 
     async def too_slow(*_: Any) -> None:
@@ -35,15 +31,14 @@ def test_a_page_that_takes_too_long(
 
     monkeypatch.setattr(storage, "report", too_slow)
 
-    (response,) = _seen_by_administrator(engine, tmp_path, request, "/admin/storage")
+    (response,) = _seen_by_administrator(database_url, tmp_path, "/admin/storage")
 
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
     assert TOO_SLOW in response.text
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_an_overview_without_what_takes_too_long(
-    engine: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The overview of a very large hub says which numbers are not known, and shows the others."""
     counted = overview.accounts
@@ -54,7 +49,7 @@ def test_an_overview_without_what_takes_too_long(
 
     monkeypatch.setattr(overview, "accounts", too_slow)
 
-    shown, reply = _seen_by_administrator(engine, tmp_path, request, "/admin", "/api/v1/admin/overview")
+    shown, reply = _seen_by_administrator(database_url, tmp_path, "/admin", "/api/v1/admin/overview")
 
     assert shown.status_code == 200
     assert re.findall(r"Not known in time</span>\s*<a [^>]*>([^<]*)</a>", shown.text) == ["Users", "Organizations"]
@@ -63,15 +58,11 @@ def test_an_overview_without_what_takes_too_long(
     assert numbers["repositories"] == 0
 
 
-def _seen_by_administrator(
-    engine: str, tmp_path: Path, request: pytest.FixtureRequest, *paths: str
-) -> list[httpx2.Response]:
+def _seen_by_administrator(database_url: str, tmp_path: Path, *paths: str) -> list[httpx2.Response]:
     """Return what an administrator gets at the paths of a hub without repositories."""
-    url = request.getfixturevalue("postgresql_url") if engine == "postgresql" else ""
-    upgrade_in_thread(tmp_path, url)
 
     async def opened() -> list[httpx2.Response]:
-        async with open_hub(Settings(data=str(tmp_path), database_url=url)) as services:
+        async with open_hub(Settings(data=str(tmp_path), database_url=database_url)) as services:
             new = NewUser("root-user", "root@example.com", PASSWORD)
             await services.hub.users.create(HubActor.operator(), new, admin=True)
             actor = await services.hub.credentials.by_password("root-user", PASSWORD)
