@@ -8,12 +8,13 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, literal, select
 from tests.parts.database import Run
 from tests.unit.builds.test_queue import QUICK, Bench, lease_of
 
 from hythe.builds.configuration import BuildConfiguration
 from hythe.builds.errors import LeaseLost
+from hythe.builds.queue import ClaimedBuild
 from hythe.builds.registry_listener import BuildRegistryListener
 from hythe.builds.sql import configurations as configuration_rows
 from hythe.builds.sql import deletions as rows
@@ -59,10 +60,9 @@ class Hub:
     async def fill(self) -> BuildConfiguration:
         """Make a repository with finished builds, a long log, a webhook at a forge and webhooks with deliveries."""
         configuration = await self.bench.set_up("ann/app")
-        for number in range(BUILDS):
-            await self.bench.push(configuration, f"{number:040}", "main")
-            finished = await self.bench.claim()
-            await self.bench.queue.finish(lease_of(finished), BuildOutcome(status="succeeded"))
+        first = await self._finish(configuration)
+        await self._copy(first.build.id, BUILDS - 2)
+        finished = await self._finish(configuration)
         async with self.database.writing() as session:
             for number in range(CHUNKS):
                 await logs.append(session, finished.build.id, number * 4, b"line")
@@ -81,6 +81,20 @@ class Hub:
                 await session.run(insert(webhook_deliveries).values(values))
             await forge_webhooks.add(session, _forge_webhook(configuration.id), "")
         return configuration
+
+    async def _finish(self, configuration: BuildConfiguration) -> ClaimedBuild:
+        await self.bench.push(configuration, f"{0:040}", "main")
+        claimed = await self.bench.claim()
+        await self.bench.queue.finish(lease_of(claimed), BuildOutcome(status="succeeded"))
+        return claimed
+
+    async def _copy(self, build_id: int, count: int) -> None:
+        """Add copies of the first build of a configuration with the next numbers."""
+        kept = [column for column in builds.c if column.name not in ("id", "number")]
+        async with self.database.writing() as session:
+            for number in range(2, 2 + count):
+                copied = select(literal(number), *kept).where(builds.c.id == build_id)
+                await session.run(insert(builds).from_select([builds.c.number, *kept], copied))
 
     async def counts(self) -> dict[str, int]:
         """Return the number of rows of each table that has any."""
