@@ -8,6 +8,8 @@ import httpx2
 from playwright.sync_api import Page
 from tests.web.content import PASSWORD
 
+from hythe.web.routes.site import SESSION_COOKIE
+
 
 def sign_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
     """Sign in with the form and wait for the account menu."""
@@ -16,6 +18,17 @@ def sign_in(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
     page.locator(".menu").wait_for()
+
+
+def begin_session(page: Page, url: str, name: str, password: str = PASSWORD) -> None:
+    """Sign in without the form, for tests of other pages: the next page that is opened shows the session."""
+    visitor = Raw(url)
+    visitor.sign_in(name, password)
+    assert visitor.session, f"{name} cannot sign in"
+    page.context.add_cookies(
+        [{"name": SESSION_COOKIE, "value": visitor.session, "url": url, "httpOnly": True, "sameSite": "Lax"}]
+    )
+    visitor.client.close()
 
 
 def sign_out(page: Page) -> None:
@@ -58,7 +71,7 @@ class Raw:
     @property
     def session(self) -> str:
         """The session cookie; empty if there is none."""
-        return self.client.cookies.get("hythe_session", "")
+        return self.client.cookies.get(SESSION_COOKIE, "")
 
     @property
     def signed_in(self) -> bool:

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from tests.builds.hand_worker import BY_HAND
 from tests.parts.chromium import PHONE
 from tests.parts.hub import HytheServer
-from tests.web.browser import Raw, sign_in
+from tests.web.browser import Raw, begin_session, sign_in
 from tests.web.content import PASSWORD, Content
 
 from hythe.hub.access.table import TABLE
@@ -58,7 +58,7 @@ def test_from_a_report_to_a_take_down(open_page: Callable[..., Page], content: C
     name = content.repository(owner, "miner")
     content.image(name, "latest")
     phone, page = open_page(viewport=PHONE, is_mobile=True, java_script_enabled=False), open_page()
-    sign_in(phone, content.url, user)
+    begin_session(phone, content.url, user)
     phone.goto(f"{content.url}/{name}")
     phone.get_by_role("link", name="Report this repository").click()
     phone.get_by_label("What is wrong").fill("It mines coins.")
@@ -84,7 +84,7 @@ def test_from_a_report_to_a_take_down(open_page: Callable[..., Page], content: C
     phone.goto(f"{content.url}/{name}")
     expect(phone.get_by_role("heading", level=1)).to_have_text("Page not found")
     phone.context.clear_cookies()
-    sign_in(phone, content.url, owner)
+    begin_session(phone, content.url, owner)
     phone.goto(f"{content.url}/{name}")
     expect(phone.get_by_role("alert")).to_contain_text("took this repository down. It mines coins for others.")
     expect(phone.get_by_role("link", name="Settings")).to_have_count(0)

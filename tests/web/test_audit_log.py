@@ -6,7 +6,7 @@ import json
 
 import pytest
 from playwright.sync_api import Page, expect
-from tests.web.browser import Raw, sign_in
+from tests.web.browser import Raw, begin_session
 from tests.web.content import Content
 
 pytestmark = pytest.mark.browser
@@ -17,7 +17,7 @@ def test_owners_filter_and_download(visitor: Page, content: Content) -> None:
     owner = content.account()
     content.image(content.repository(owner, "one"), "latest", "stable")
     content.image(content.repository(owner, "two"), "latest")
-    sign_in(visitor, content.url, owner)
+    begin_session(visitor, content.url, owner)
     visitor.goto(f"{content.url}/account")
     visitor.get_by_role("link", name="Audit log").click()
     rows = visitor.get_by_role("rowheader")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
-from tests.web.browser import sign_in, sign_out
+from tests.web.browser import begin_session, sign_in, sign_out
 from tests.web.content import PASSWORD, Content
 
 from hythe.database.sqlite import SQLITE_FILE
@@ -178,7 +178,7 @@ def test_a_tag_is_restored_and_deleted(visitor: Page, content: Content) -> None:
     visitor.goto(address)
     expect(visitor.get_by_role("button", name="Restore")).to_have_count(0)
     expect(visitor.get_by_role("link", name="Delete tag")).to_have_count(0)
-    sign_in(visitor, content.url, owner)
+    begin_session(visitor, content.url, owner)
     visitor.goto(address)
     visitor.get_by_role("button", name=f"Restore {before[:19]}").click()
     expect(visitor.locator(".layer code")).to_have_text("ADD first")
@@ -196,7 +196,7 @@ def test_tags_are_made_immutable(visitor: Page, content: Content) -> None:
     owner = content.account()
     name = content.repository(owner, "mooring")
     content.image(name, "1.0", steps=("ADD first",))
-    sign_in(visitor, content.url, owner)
+    begin_session(visitor, content.url, owner)
     visitor.goto(f"{content.url}/{name}/-/settings")
     box = visitor.get_by_label("Tag patterns")
     box.fill("no/slash")
@@ -248,7 +248,7 @@ def test_search_finds_readable_repositories(visitor: Page, content: Content) -> 
     visitor.get_by_role("button", name="Search").click()
 
     expect(visitor.locator(".repository-card h3 a")).to_have_text([f"{owner}/{word}-open"])
-    sign_in(visitor, content.url, owner)
+    begin_session(visitor, content.url, owner)
     visitor.goto(f"{content.url}/search?q={word}")
     expect(visitor.locator(".repository-card")).to_have_count(2)
     expect(visitor.locator(".repository-card .mark-private")).to_have_count(1)
@@ -283,7 +283,7 @@ def test_a_top_level_repository_is_marked_official(page: Page, content: Content)
     """An administrator creates it, its short name redirects to it, and everyone sees the badge."""
     curator, name = f"curator-{next(content.numbers)}", f"base{next(content.numbers)}"
     content.server.create_user(curator, PASSWORD, admin=True)
-    sign_in(page, content.url, curator)
+    begin_session(page, content.url, curator)
     page.goto(f"{content.url}/new")
     page.get_by_label("Namespace").select_option("library")
     page.get_by_label("Name", exact=True).fill(name)
@@ -298,7 +298,7 @@ def test_a_top_level_repository_is_marked_official(page: Page, content: Content)
 def test_the_account_is_changed(visitor: Page, content: Content) -> None:
     """The default visibility is saved, a new e-mail address waits for its confirmation, the new password signs in."""
     name = content.account()
-    sign_in(visitor, content.url, name)
+    begin_session(visitor, content.url, name)
     visitor.goto(f"{content.url}/account")
     visitor.get_by_label("Private").check()
     visitor.get_by_role("button", name="Save", exact=True).click()
@@ -324,7 +324,7 @@ def test_the_account_shows_its_limit(visitor: Page, content: Content) -> None:
     name = content.account()
     content.repository(name, "hold", "private")
     content.server.admin("set-plan", name, "--private-repositories", "1")
-    sign_in(visitor, content.url, name)
+    begin_session(visitor, content.url, name)
     visitor.goto(f"{content.url}/account")
     private = visitor.locator("dt", has_text="Private repositories").locator("xpath=following-sibling::dd[1]")
     expect(private).to_have_text("1 of 1")
@@ -339,7 +339,7 @@ def test_the_account_shows_its_limit(visitor: Page, content: Content) -> None:
 def test_a_personal_token_is_shown_once_and_deleted(visitor: Page, content: Content) -> None:
     """The secret works instead of the password until the token is deleted, and is never shown again."""
     name = content.account()
-    sign_in(visitor, content.url, name)
+    begin_session(visitor, content.url, name)
     visitor.goto(f"{content.url}/account/tokens")
     visitor.get_by_label("Name", exact=True).fill("laptop")
     visitor.get_by_role("button", name="Create token").click()
@@ -357,7 +357,7 @@ def test_a_personal_token_is_shown_once_and_deleted(visitor: Page, content: Cont
 def test_robots_and_trust_rules(visitor: Page, content: Content) -> None:
     """A robot is created, rotated and deleted; a trust rule is created, with its errors beside the fields."""
     name = content.account()
-    sign_in(visitor, content.url, name)
+    begin_session(visitor, content.url, name)
     visitor.goto(f"{content.url}/account/robots")
     visitor.get_by_label("Name", exact=True).fill("ci")
     visitor.get_by_role("textbox", name="Repositories").fill(f"{name}/web-*")

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page
 from tests.parts.hub import HUB, HytheServer
 from tests.parts.oidc_provider import CLIENT_ID, SECRET, OpenIDProvider
-from tests.web.browser import sign_in
+from tests.web.browser import begin_session
 from tests.web.content import PASSWORD
 
 
@@ -46,7 +46,7 @@ def _sign_in_at_provider(page: Page, sub: str) -> None:
 
 
 def test_sign_in_with_a_provider(
-    company_hub: HytheServer, oidc_provider: OpenIDProvider, phone_without_scripts: Page, tmp_path: Path
+    company_hub: HytheServer, oidc_provider: OpenIDProvider, phone_without_scripts: Page
 ) -> None:
     """A button leads to the provider and back to the page that was asked for; the name there is taken here."""
     page = phone_without_scripts
@@ -55,20 +55,17 @@ def test_sign_in_with_a_provider(
 
     page.goto(f"{company_hub.url}/sign-in?next=/account/tokens")
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    page.screenshot(path=tmp_path / "sign-in.png", full_page=True)
     page.get_by_role("link", name="Sign in with The Company").click()
     _sign_in_at_provider(page, "17")
     page.get_by_role("heading", name="Choose a name").wait_for()
     page.get_by_role("button", name="Create account").click()
     page.get_by_text("is taken").first.wait_for()
-    page.screenshot(path=tmp_path / "choose.png", full_page=True)
     page.get_by_label("Username").fill("ann-of-company")
     page.get_by_role("button", name="Create account").click()
 
     assert page.url == f"{company_hub.url}/account/tokens"
     page.goto(f"{company_hub.url}/account/identities")
     page.get_by_text("ann@company.example").wait_for()
-    page.screenshot(path=tmp_path / "identities.png", full_page=True)
     page.goto(f"{company_hub.url}/account/confirm?next=/account/conversion")
     assert page.get_by_label("Password").count() == 0
     page.get_by_role("button", name="Confirm with The Company").click()
@@ -87,7 +84,7 @@ def test_link_an_identity(company_hub: HytheServer, oidc_provider: OpenIDProvide
     company_hub.create_user("ben", PASSWORD)
     oidc_provider.put("18", preferred_username="benjamin", email="ben@company.example", email_verified=True)
 
-    sign_in(page, company_hub.url, "ben")
+    begin_session(page, company_hub.url, "ben")
     page.goto(f"{company_hub.url}/account/identities")
     page.get_by_role("button", name="Link The Company").click()
     page.get_by_role("link", name="Continue to The Company").click()

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 from tests.parts.chromium import DESKTOP, profiles
-from tests.web.browser import sign_in
+from tests.web.browser import begin_session, sign_in
 from tests.web.content import Content
 
 pytestmark = pytest.mark.browser
@@ -196,7 +196,7 @@ def walk(browser: Browser, content: Content, filled: tuple[str, str]) -> Walk:
     with profiles(browser) as open_page:
         page = open_page(viewport={"width": NARROW[0], "height": 800})
         page.on("console", lambda message: written.append((page.url, message)))
-        sign_in(page, content.url, filled[0])
+        begin_session(page, content.url, filled[0])
         visits = [visit(page, content.url, path) for path in pages_of(*filled)]
     left_out = {content.url + path for path in WITH_ERRORS}
     messages = [f"{url}: {message.text}" for url, message in written if message.location["url"] not in left_out]
@@ -266,7 +266,7 @@ def reached(page: Page, most: int) -> list[tuple[str, str]]:
 def test_the_keyboard_reaches_everything(page: Page, content: Content, filled: tuple[str, str]) -> None:
     """Tab reaches each link and control in the order of the page, and each shows that it has the focus."""
     owner, name = filled
-    sign_in(page, content.url, owner)
+    begin_session(page, content.url, owner)
     for path in ("/", "/new", f"/{name}"):
         page.goto(content.url + path)
         groups = "input:not([type=hidden]):not([type=radio]), textarea, select"

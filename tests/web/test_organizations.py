@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 from tests.parts.chromium import PHONE
-from tests.web.browser import Raw, sign_in
+from tests.web.browser import Raw, begin_session
 from tests.web.content import PASSWORD, Content
 
 pytestmark = pytest.mark.browser
@@ -30,7 +30,7 @@ def test_from_an_invitation_to_a_push(open_page: Callable[..., Page], content: C
     owner, member = content.account("owner"), content.account("member")
     name = f"acme-{next(content.numbers)}"
     page, phone = open_page(), open_page(viewport=PHONE, is_mobile=True, java_script_enabled=False)
-    sign_in(page, content.url, owner)
+    begin_session(page, content.url, owner)
     page.goto(f"{content.url}/organizations/new")
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Create organization").click()
@@ -46,7 +46,7 @@ def test_from_an_invitation_to_a_push(open_page: Callable[..., Page], content: C
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_label("Members may create repositories")).not_to_be_checked()
 
-    sign_in(phone, content.url, member)
+    begin_session(phone, content.url, member)
     phone.goto(f"{content.url}/account/invitations")
     phone.get_by_role("button", name=f"Accept the invitation to {name}").click()
     expect(phone.get_by_role("heading", level=1)).to_have_text(name)
@@ -110,7 +110,7 @@ def test_collaborators_and_internal_repositories(page: Page, content: Content) -
     """The owner of a repository shares it with one user; all others who are signed in see it once it is internal."""
     owner, friend = content.account("owner"), content.account("friend")
     name = content.repository(owner, "shared", "private")
-    sign_in(page, content.url, owner)
+    begin_session(page, content.url, owner)
     page.goto(f"{content.url}/{name}/-/settings")
     page.get_by_label("Internal").check()
     page.get_by_role("button", name="Save", exact=True).click()

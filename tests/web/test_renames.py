@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx2
 import pytest
 from playwright.sync_api import Page, expect
-from tests.web.browser import sign_in
+from tests.web.browser import begin_session
 from tests.web.content import PASSWORD, Content
 
 pytestmark = pytest.mark.browser
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 def test_rename_and_transfer_a_repository(visitor: Page, content: Content) -> None:
     """The old address redirects; an offer is accepted on the receiver's page; a redirect is ended."""
     owner, receiver = content.account(), content.account()
-    sign_in(visitor, content.url, owner)
+    begin_session(visitor, content.url, owner)
     visitor.goto(f"{content.url}/new")
     visitor.get_by_label("Name", exact=True).fill("before")
     visitor.get_by_role("button", name="Create").click()
@@ -37,7 +37,7 @@ def test_rename_and_transfer_a_repository(visitor: Page, content: Content) -> No
     expect(visitor.get_by_role("status")).to_contain_text("ended")
 
     visitor.context.clear_cookies()
-    sign_in(visitor, content.url, receiver)
+    begin_session(visitor, content.url, receiver)
     visitor.goto(f"{content.url}/account/names")
     visitor.get_by_role("button", name=f"Accept {owner}/after").click()
     expect(visitor.get_by_role("status")).to_contain_text("transferred")
@@ -54,7 +54,7 @@ def test_the_names_of_an_organization(visitor: Page, content: Content, open_page
         f"{content.url}/api/v1/repositories/{offered}/transfer", auth=(giver, PASSWORD), json={"to": name}
     )
     assert answer.is_success, answer.text
-    sign_in(visitor, content.url, owner)
+    begin_session(visitor, content.url, owner)
     visitor.goto(f"{content.url}/{name}/-/settings")
     visitor.get_by_role("link", name="Names").click()
 
@@ -71,7 +71,7 @@ def test_the_names_of_an_organization(visitor: Page, content: Content, open_page
     expect(visitor).to_have_url(f"{content.url}/after-{name}/-/people")
 
     stranger = open_page()
-    sign_in(stranger, content.url, giver)
+    begin_session(stranger, content.url, giver)
     refused = stranger.goto(f"{content.url}/after-{name}/-/names")
     assert refused is not None
     assert refused.status == 403

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from tests.builds.services import PASSWORD, Services, start_services
 from tests.parts.forges import KINDS, running_forge
-from tests.web.browser import sign_in
+from tests.web.browser import begin_session
 
 pytestmark = [pytest.mark.clients, pytest.mark.browser]
 
@@ -37,7 +37,7 @@ def services(start_services: Callable[..., Services], forges: dict[str, Any]) ->
 @pytest.fixture
 def signed_in(visitor: Page, services: Services) -> Page:
     """A browser signed in as alice: on a desktop, and on a phone without scripts."""
-    sign_in(visitor, services.hub.url, "alice", PASSWORD)
+    begin_session(visitor, services.hub.url, "alice", PASSWORD)
     return visitor
 
 
