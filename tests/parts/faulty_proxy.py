@@ -5,6 +5,7 @@ It forwards the client's Host header, so that URLs in the server's responses als
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import socket
@@ -207,9 +208,9 @@ def _cut(pieces: Iterator[bytes], at: int | None) -> Iterator[bytes]:
         yield piece
 
 
-@pytest.fixture
-def start_faulty_proxy() -> Iterator[Callable[[str], FaultyProxy]]:
-    """Factory `start_faulty_proxy(url)`: a proxy in front of the server at `url`, at first without faults."""
+@contextlib.contextmanager
+def faulty_proxies() -> Iterator[Callable[[str], FaultyProxy]]:
+    """Factory `start(url)`: a proxy in front of the server at `url`, at first without faults, until the block ends."""
     running: list[tuple[FaultyProxy, ThreadingHTTPServer]] = []
 
     def start(upstream: str) -> FaultyProxy:
@@ -223,8 +224,17 @@ def start_faulty_proxy() -> Iterator[Callable[[str], FaultyProxy]]:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return Handler.proxy
 
-    yield start
-    for proxy, server in running:
-        proxy.ended.set()
-        server.shutdown()
-        server.server_close()
+    try:
+        yield start
+    finally:
+        for proxy, server in running:
+            proxy.ended.set()
+            server.shutdown()
+            server.server_close()
+
+
+@pytest.fixture
+def start_faulty_proxy() -> Iterator[Callable[[str], FaultyProxy]]:
+    """Factory of proxies that run until the end of the test: see `faulty_proxies`."""
+    with faulty_proxies() as start:
+        yield start

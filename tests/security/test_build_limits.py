@@ -8,12 +8,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.builds.services import PASSWORD, Services, services_factory
-from tests.parts.faulty_proxy import Fault, FaultyProxy
+from tests.parts.faulty_proxy import Fault, FaultyProxy, faulty_proxies
 from tests.parts.hub import HYTHE
 from tests.parts.process import clear_away
 from tests.security.hostile_servers import running_hostile_server
@@ -187,39 +188,54 @@ def test_a_process_that_does_not_react(services: Services, server: str, how: str
     end(services, other)
 
 
+@dataclass(frozen=True)
+class RemoteWorker:
+    """A hub, and a worker as on another host, whose pushes the network between them swallows."""
+
+    services: Services
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def remote_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteWorker]:
+    """A worker whose pushes stall."""
+    folder = tmp_path_factory.mktemp("remote")
+    with services_factory(folder) as start:
+        services = start(env={"HYTHE_BUILDS_WORKERS": "0", "HYTHE_WORKER_TOKEN": TOKEN})
+        with faulty_proxies() as start_proxy:
+            proxy = start_proxy(services.hub.url)
+            proxy.faults.append(Fault("(PUT|PATCH) .*/blobs/uploads/", times=100, is_silent=True))
+            with running_worker(proxy.url, folder / "worker"):
+                yield RemoteWorker(services, folder / "worker")
+
+
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
-def test_a_push_that_stalls(
-    services: Services, start_faulty_proxy: Callable[[str], FaultyProxy], tmp_path: Path, how: str
-) -> None:
+def test_a_push_that_stalls(remote_worker: RemoteWorker, how: str) -> None:
     """A push ends at the deadline, and within about a second when it is cancelled; no mount is left."""
-    with services_factory(tmp_path) as start:
-        own = start(env={"HYTHE_BUILDS_WORKERS": "0", "HYTHE_WORKER_TOKEN": TOKEN})
-        proxy = start_faulty_proxy(own.hub.url)
-        proxy.faults.append(Fault("(PUT|PATCH) .*/blobs/uploads/", times=100, is_silent=True))
-        with running_worker(proxy.url, tmp_path / "worker"):
-            timeout = 7 if how == "deadline" else 60
-            rule = {"source": "main", "timeout": timeout}
-            path = own.configure("pushed", own.source("pushed"), rule)
-            [number] = own.trigger(path)
-            build = f"{path}/builds/{number}"
-            seconds_until(own, build, "alice", lambda found: any(s["name"] == "push" for s in found["steps"]))
-            if how == "cancel":
-                own.call("POST", f"{build}/cancel")
+    own = remote_worker.services
+    rule = {"source": "main", "timeout": 7 if how == "deadline" else 60}
+    path = own.configure(f"pushed-{how}", own.source(f"pushed-{how}"), rule)
+    [number] = own.trigger(path)
+    build = f"{path}/builds/{number}"
+    seconds_until(own, build, "alice", lambda found: any(s["name"] == "push" for s in found["steps"]))
+    if how == "cancel":
+        own.call("POST", f"{build}/cancel")
 
-            waited = seconds_until(own, build, "alice", is_over)
+    waited = seconds_until(own, build, "alice", is_over)
 
-            ended = own.call("GET", build)
-            assert waited < (7 if how == "deadline" else 0) + MARGIN
-            assert ended["status"] == ("failed" if how == "deadline" else "cancelled")
-            assert how == "cancel" or "longer than its 7 seconds" in ended["reason"]
-            assert not list((tmp_path / "worker/work").iterdir())
-            assert str(tmp_path / "worker") not in Path("/proc/self/mounts").read_text()
+    ended = own.call("GET", build)
+    assert waited < (7 if how == "deadline" else 0) + MARGIN
+    assert ended["status"] == ("failed" if how == "deadline" else "cancelled")
+    assert how == "cancel" or "longer than its 7 seconds" in ended["reason"]
+    assert not list((remote_worker.folder / "work").iterdir())
+    assert str(remote_worker.folder) not in Path("/proc/self/mounts").read_text()
 
 
 SPARSE_DATABASES = (
-    "RUN mkdir -p /var/lib/dpkg/status.d && for i in 1 2 3 4; do truncate -s 64M /var/lib/dpkg/status.d/$i; done\n"
+    "RUN mkdir -p /var/lib/dpkg/status.d && for i in 1 2; do truncate -s 64M /var/lib/dpkg/status.d/$i; done\n"
 )
-SPARSE_INDEX = "#!/bin/sh\nfor f in $(find /work/out -type f); do truncate -s 4G $f; done\n"
+# Some files are the worker's, and cannot be changed.
+SPARSE_INDEX = "#!/bin/sh\nfor f in $(find /work/out -type f); do truncate -s 1G $f; done; true\n"
 FIFOS = "#!/bin/sh\nfor f in $(find /work/out -type f); do rm $f; mkfifo $f; done\n"
 
 
@@ -240,9 +256,10 @@ def test_files_that_a_build_left(services: Services, name: str, files: dict[str,
     began = time.monotonic()
     while not is_over(found := services.call("GET", build)):
         assert time.monotonic() - began < 40, found
-        with contextlib.suppress(OSError):
-            peak = max([peak, *(peak_memory(pid) for pid in children(worker))])
-        time.sleep(0.01)
+        for _ in range(20):  # more often than the hub is asked, which takes the build's processor
+            with contextlib.suppress(OSError):
+                peak = max([peak, *(peak_memory(pid) for pid in children(worker))])
+            time.sleep(0.01)
 
     assert found["status"] == status, (found, services.log(path, found["number"]))
     assert peak < 90_000
