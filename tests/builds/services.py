@@ -20,7 +20,8 @@ from tests.parts.hub import HUB, HytheServer, server_factory
 from tests.parts.process import clear_away
 
 USER, PASSWORD = "alice", "correct horse battery"
-TIMEOUT = 25.0
+TIMEOUT = 90.0
+"""Seconds after which a build hangs: on a loaded machine, one can take thirty."""
 DOCKERFILE = """\
 FROM scratch
 ADD rootfs.tar /
