@@ -167,7 +167,7 @@ def test_a_configuration_is_changed(signed_in: Page, services: Services) -> None
 def test_webhooks_are_delivered_and_redelivered(signed_in: Page, services: Services) -> None:
     """A webhook is delivered after the next build, listed, redelivered and deleted."""
     page, name = signed_in, f"webhook-{len(services.sources)}"
-    path = services.configure(name, services.source(name))
+    path = services.configure(name, services.source(name, {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"}))
     page.goto(f"{services.hub.url}/alice/{name}/-/build-configuration")
     page.get_by_role("link", name="Manage webhooks").click()
     page.get_by_label("Payload URL").fill("nowhere")
