@@ -71,6 +71,14 @@ def services(start_services: Callable[..., Services]) -> Services:
     return found
 
 
+@pytest.fixture(scope="module")
+def hooked(services: Services) -> tuple[GitRepository, str]:
+    """A source without hooks, built once, and the path of its API; each test leaves a clean last build."""
+    source, path = app(services, "hooked")
+    build(services, path)
+    return source, path
+
+
 def base_of(services: Services) -> str:
     """Return the name of the base image."""
     return f"{services.hub.host}/{USER}/base"
@@ -80,6 +88,13 @@ def app(services: Services, name: str, files: dict[str, str] | None = None, **mo
     """Create a source whose image is based on the base image; returns it and the path of its API."""
     source = services.source(name, {"Dockerfile": APP.format(base=base_of(services)), "late": "1", **(files or {})})
     return source, services.configure(name, source, **more)
+
+
+def last_build(services: Services, path: str) -> dict[str, Any]:
+    """Return the newest build."""
+    number = services.call("GET", f"{path}/builds")["items"][0]["number"]
+    found: dict[str, Any] = services.call("GET", f"{path}/builds/{number}")
+    return found
 
 
 def build(services: Services, path: str) -> dict[str, Any]:
@@ -117,24 +132,25 @@ def provenance(services: Services, name: str, digest: str) -> dict[str, Any]:
         pytest.param("post_push", FORGE_FILES + REPLACE_STORAGE, id="replaced-storage"),
     ],
 )
-def test_a_hook_forges_no_base_image(services: Services, hook: str, script: str) -> None:
+def test_a_hook_forges_no_base_image(
+    services: Services, hooked: tuple[GitRepository, str], hook: str, script: str
+) -> None:
     """The build after it has the genuine base image, and layers of builds without hooks alone."""
-    name = f"hooked-{hook.replace('_', '-')}"
-    source, path = app(services, name)
-    first = build(services, path)
+    source, path = hooked
+    before = last_build(services, path)
     hostile = f"set -x\n{script.replace('{base}', base_of(services))}"
-    source.commit({f"hooks/{hook}": hostile, "late": "2"}, "Hostile")
+    source.commit({f"hooks/{hook}": hostile, "late": f"attacked by {hook}"}, "Hostile")
     attacked = build(services, path)
     source.git("rm", "-rq", "hooks")
-    source.commit({"late": "3"}, "Clean")
+    source.commit({"late": f"clean after {hook}"}, "Clean")
     clean = build(services, path)
 
     assert f"hook {hook}" in attacked["log"]
     assert "overwrote /images" not in attacked["log"]
     assert attacked["result"]["hooks"] == [hook]
-    assert attacked["result"]["layers"] == first["result"]["layers"] != {}
+    assert attacked["result"]["layers"] == before["result"]["layers"] != {}
     assert "the base is genuine" in clean["log"]
-    parameters = provenance(services, name, clean["digest"])["internalParameters"]
+    parameters = provenance(services, "hooked", clean["digest"])["internalParameters"]
     assert parameters["hooks"] == clean["result"]["hooks"] == []
     assert parameters["cache"] == f"layers of build {attacked['number']}"
 
@@ -152,21 +168,20 @@ def test_steps_that_escape_write_no_image(services: Services) -> None:
     assert "the base is genuine" in build(services, path)["log"]
 
 
-def test_layers_that_a_hook_pushes_are_not_used(services: Services) -> None:
+def test_layers_that_a_hook_pushes_are_not_used(services: Services, hooked: tuple[GitRepository, str]) -> None:
     """Only the hub's record decides which layers a build uses, whatever the tag for them names."""
-    source, path = app(services, "forged-layers")
-    first = build(services, path)
-    [(tag, digest)] = first["result"]["layers"].items()
-    source.commit({"hooks/push": FORGE_LAYERS.replace("{layers}", tag), "late": "2"}, "Hostile")
+    source, path = hooked
+    [(tag, digest)] = last_build(services, path)["result"]["layers"].items()
+    source.commit({"hooks/push": FORGE_LAYERS.replace("{layers}", tag), "late": "forged layers"}, "Hostile")
     hostile = build(services, path)
     source.git("rm", "-rq", "hooks")
-    source.commit({"late": "3"}, "Clean")
+    source.commit({"late": "clean after forged layers"}, "Clean")
     clean = build(services, path)
 
     assert f"{tag}" in hostile["log"]
     assert hostile["result"]["layers"] == {tag: digest}
     assert "the base is genuine" in clean["log"]
-    used = provenance(services, "forged-layers", clean["digest"])
+    used = provenance(services, "hooked", clean["digest"])
     layers = [each for each in used["resolvedDependencies"] if each["uri"].startswith("oci-layers:")]
     assert [each["digest"] for each in layers] in ([], [{"sha256": digest.removeprefix("sha256:")}])
     assert used["internalParameters"]["cache"] in ("none", f"layers of build {hostile['number']}")
