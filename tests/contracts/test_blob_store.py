@@ -462,8 +462,8 @@ def test_many_blobs_are_deleted_at_once(opened: Open) -> None:
     async def scenario() -> None:
         store = opened()
         contents = [b"%d" % number for number in range(120)]
-        for each in contents:
-            await store.put(Digest.of(each), body(each))
+        for first in range(0, len(contents), 20):
+            await asyncio.gather(*(store.put(Digest.of(each), body(each)) for each in contents[first : first + 20]))
         missing = Digest.of(b"missing")
 
         failures = await store.delete([*map(Digest.of, contents[20:]), missing])
