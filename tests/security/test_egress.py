@@ -157,11 +157,17 @@ class Attacked:
     internal: InternalService
     redirector: str
 
-    def failure(self, name: str, source: Any) -> tuple[str, str]:
-        """Build a source, which must fail; return the reason and the log."""
+    started: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def start(self, name: str, source: Any) -> None:
+        """Start to build a source."""
         path = self.services.configure(name, source)
-        build = self.services.wait(path, self.services.trigger(path)[0], seconds=60)
-        assert build["status"] == "failed", build["log"]
+        self.started[name] = (path, self.services.trigger(path)[0])
+
+    def failure(self, name: str) -> tuple[str, str]:
+        """Wait for the build of a source, which must fail; return the reason and the log."""
+        build = self.services.wait(*self.started[name])
+        assert build["status"] == "failed", (name, build["log"])
         return build["reason"], build["log"]
 
 
@@ -172,7 +178,8 @@ def attacked(start_services: Callable[..., Services], internal: InternalService)
         # The git server starts with the first hub.
         git = start_services({**BY_HAND}).git
         opened = f"{git.url.partition('://')[2]} {redirector}"
-        services = start_services({"HYTHE_BUILDS_NETWORK": "open", "HYTHE_INTERNAL_NETWORKS": opened})
+        settings = {"HYTHE_BUILDS_WORKERS": "2", "HYTHE_BUILDS_PER_ACCOUNT": "0", "HYTHE_BUILDS_NETWORK": "open"}
+        services = start_services({**settings, "HYTHE_INTERNAL_NETWORKS": opened})
         yield Attacked(services, internal, redirector)
 
 
@@ -185,12 +192,11 @@ def test_builds_reach_no_internal_service(attacked: Attacked) -> None:
     for number, url in enumerate(urls):
         source = services.source(f"direct{number}")
         source.url = f"{url}/x.git"
-        reason, _ = attacked.failure(f"direct{number}", source)
-        assert HINT in reason
+        attacked.start(f"direct{number}", source)
 
     source = services.source("moved")
     source.url = f"http://{attacked.redirector}/x.git"
-    assert "cannot be fetched" in attacked.failure("moved", source)[0]
+    attacked.start("moved", source)
 
     for number, url in enumerate(urls):
         source = services.source(f"module{number}", {"Dockerfile": TINY})
@@ -199,26 +205,33 @@ def test_builds_reach_no_internal_service(attacked: Attacked) -> None:
         source.git("update-index", "--add", "--cacheinfo", f"160000,{source.head()},part")
         source.git("commit", "-q", "-m", "Add the part")
         source.git("push", "-q", "origin", "main")
-        assert "a submodule cannot be fetched" in attacked.failure(f"module{number}", source)[0]
+        attacked.start(f"module{number}", source)
 
     files = {
         ".gitattributes": "*.big filter=lfs diff=lfs merge=lfs -text\n",
         ".lfsconfig": f"[lfs]\n\turl = {urls[1]}/lfs\n",
         "data.big": f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 6\n",
     }
-    assert "Git LFS files cannot be fetched" in attacked.failure("lfs", services.source("lfs", files))[0]
+    attacked.start("lfs", services.source("lfs", files))
 
     for number, host in enumerate(
         (f"127.0.0.1:{internal.port}", f"localhost:{internal.port}", f"{own}:{internal.port}")
     ):
         source = services.source(f"based{number}", {"Dockerfile": f"FROM {host}/library/app\n"})
-        reason, _ = attacked.failure(f"based{number}", source)
-        assert HINT in reason
+        attacked.start(f"based{number}", source)
 
     steps = f"{TINY}RUN echo | busybox nc -w 3 {own} {internal.port} && echo reached\n"
-    assert "reached" not in attacked.failure("step", services.source("step", {"Dockerfile": steps}))[1].splitlines()
-    added = f"{TINY}ADD {urls[1]}/file /file\n"
-    attacked.failure("added", services.source("added", {"Dockerfile": added}))
+    attacked.start("step", services.source("step", {"Dockerfile": steps}))
+    attacked.start("added", services.source("added", {"Dockerfile": f"{TINY}ADD {urls[1]}/file /file\n"}))
+
+    for number in range(len(urls)):
+        assert HINT in attacked.failure(f"direct{number}")[0]
+        assert "a submodule cannot be fetched" in attacked.failure(f"module{number}")[0]
+        assert HINT in attacked.failure(f"based{number}")[0]
+    assert "cannot be fetched" in attacked.failure("moved")[0]
+    assert "Git LFS files cannot be fetched" in attacked.failure("lfs")[0]
+    assert "reached" not in attacked.failure("step")[1].splitlines()
+    attacked.failure("added")
     assert internal.connections == []
 
 
