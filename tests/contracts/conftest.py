@@ -17,7 +17,7 @@ def distribution_server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HytheServer]:
     """One server for the session: an open registry, or a hub where the tests' namespace is an account."""
-    url = request.getfixturevalue("postgresql").create() if request.param == "postgresql" else None
+    url = request.getfixturevalue("new_postgresql_url")() if request.param == "postgresql" else None
     verb = HUB if request.param == "hub" else REGISTRY
     with server_factory(tmp_path_factory.mktemp("distribution"), verb) as start:
         server = start(database_url=url)

@@ -19,7 +19,7 @@ CONFIGURATION = b'{"architecture":"amd64","os":"linux"}'
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def sparse_registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A connection to a private registry with the setting."""
-    url = request.getfixturevalue("postgresql").create() if request.param == "postgresql" else None
+    url = request.getfixturevalue("new_postgresql_url")() if request.param == "postgresql" else None
     with server_factory(tmp_path_factory.mktemp("sparse"), REGISTRY) as start:
         client = Client(start(["--sparse-images"], database_url=url).port)
         yield client

@@ -15,7 +15,6 @@ from typing import Any
 import httpx2
 import pytest
 from tests.parts.hub import HUB, HytheServer, server_factory
-from tests.parts.postgresql import PostgresqlServer
 from tests.unit.registry.depot import image
 
 from hythe.oci.digest import Digest
@@ -218,16 +217,14 @@ def sent(body: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tried]:
     """The hub for a file, on each database, called with a session of Ann's."""
-    postgresql: PostgresqlServer | None = None
-    if request.param == "postgresql":
-        postgresql = request.getfixturevalue("postgresql")
+    url = request.getfixturevalue("new_postgresql_url")() if request.param == "postgresql" else None
     env = {
         "HYTHE_WORKER_TOKEN": WORKER_TOKEN,
         "HYTHE_BUILDS_WORKERS": "0",
         "HYTHE_API_REQUESTS_PER_MINUTE": "0",
     }
     with server_factory(tmp_path_factory.mktemp("bad"), HUB) as start:
-        server = start(database_url=postgresql.create() if postgresql else None, env=env)
+        server = start(database_url=url, env=env)
         server.create_user("ann", PASSWORD, admin=True)
         server.create_user("zed", PASSWORD)
         with httpx2.Client(base_url=server.url, timeout=60) as client:

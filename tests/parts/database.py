@@ -92,17 +92,27 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / SQLITE_FILE
 
 
+@pytest.fixture(scope="session")
+def new_postgresql_url(postgresql: PostgresqlServer, postgresql_template: str) -> Callable[[], str]:
+    """Function that creates a PostgreSQL database with the current schema, and returns its URL."""
+    return lambda: postgresql.create(template=postgresql_template)
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresqlServer, new_postgresql_url: Callable[[], str]) -> Iterator[str]:
+    """URL of a new PostgreSQL database with the current schema, dropped after the test."""
+    url = new_postgresql_url()
+    yield url
+    postgresql.drop(url.rsplit("/", 1)[1])
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """URL of a new database with the current schema: once "" (SQLite in the test's folder), once on PostgreSQL."""
     if request.param == "sqlite":
         shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / SQLITE_FILE)
-        yield ""
-        return
-    server: PostgresqlServer = request.getfixturevalue("postgresql")
-    url = server.create(template=request.getfixturevalue("postgresql_template"))
-    yield url
-    server.drop(url.rsplit("/", 1)[1])
+        return ""
+    return str(request.getfixturevalue("postgresql_url"))
 
 
 @pytest.fixture

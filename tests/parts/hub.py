@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.parts import preloaded
-from tests.parts.database import prepare_folder, upgrade_in_thread
+from tests.parts.database import prepare_folder
 from tests.parts.preloaded import PreloadedProgram
 from tests.parts.process import Program, free_port, has_children, http_answers, listening
 
@@ -160,11 +160,10 @@ class HytheServer:
 def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[..., HytheServer]]:
     """Yield a function that starts servers, each in a folder below `folder`; all are stopped at the end.
 
-    Their databases have the current schema already, as after `hythe admin upgrade`: the migrations, a third of the
+    SQLite databases have the current schema already, as after `hythe admin upgrade`: the migrations, a third of the
     time that a start takes, run once for all servers. With `data` given, the server finds the folder as it is.
     """
     started: list[HytheServer] = []
-    upgraded: set[str] = set()
 
     def start(
         arguments: Sequence[str] = (),
@@ -178,9 +177,6 @@ def server_factory(folder: Path, verb: tuple[str, ...]) -> Iterator[Callable[...
         server = HytheServer(verb, data or logs / "data", logs, tuple(arguments), database_url, env or {})
         if database_url is None and data is None:
             prepare_folder(server.data)
-        elif database_url is not None and database_url not in upgraded:
-            upgrade_in_thread(server.data, database_url)
-            upgraded.add(database_url)
         started.append(server)
         server.start()
         return server

@@ -135,7 +135,7 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 
 @pytest.fixture
-def postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
+def empty_postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
     """URL of an empty database, `postgresql://hythe@127.0.0.1:PORT/NAME`, dropped after the test."""
     url = postgresql.create()
     yield url

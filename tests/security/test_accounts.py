@@ -13,7 +13,6 @@ import pytest
 from tests.builds.hand_worker import BY_HAND, HandWorker
 from tests.builds.services import Services, start_services
 from tests.parts.hub import HytheServer
-from tests.parts.postgresql import PostgresqlServer
 from tests.security.registry_client import PASSWORD, RegistryClient, basic, bearer
 
 __all__ = ["start_services"]
@@ -46,8 +45,7 @@ def pair(request: pytest.FixtureRequest, start_hub: Callable[..., HytheServer]) 
     if getattr(request, "param", "sqlite") == "sqlite":
         first = second = start_hub(env=env)
     else:
-        postgresql: PostgresqlServer = request.getfixturevalue("postgresql")
-        url = postgresql.create()
+        url = request.getfixturevalue("postgresql_url")
         first = start_hub(database_url=url, env=env)
         second = start_hub(data=first.data, database_url=url, env=env)
     first.create_user("curator", PASSWORD, admin=True)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import httpx2
 import pytest
 from tests.parts.hub import HUB, HYTHE, HytheServer, server_factory
-from tests.parts.postgresql import PostgresqlServer
 
 from hythe.cli.main import main
 
@@ -47,10 +46,7 @@ def hythe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
     """A running hub on each database, shared by the tests of this module."""
-    url = None
-    if request.param == "postgresql":
-        postgresql: PostgresqlServer = request.getfixturevalue("postgresql")
-        url = postgresql.create()
+    url = request.getfixturevalue("new_postgresql_url")() if request.param == "postgresql" else None
     with server_factory(tmp_path_factory.mktemp("hub"), HUB) as start:
         yield start(database_url=url)
 

@@ -38,7 +38,7 @@ def transaction(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Wor
                 work(connection)
 
         return on_sqlite
-    url = request.getfixturevalue("postgresql_url").replace("postgresql://", "postgresql+asyncpg://")
+    url = request.getfixturevalue("empty_postgresql_url").replace("postgresql://", "postgresql+asyncpg://")
 
     async def on_postgresql(work: Work) -> None:
         engine = create_async_engine(url)

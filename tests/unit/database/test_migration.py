@@ -76,12 +76,12 @@ def test_sqlite_has_the_tables_that_are_meant(tmp_path: Path) -> None:
         assert _differences(connection) == []
 
 
-def test_postgresql_has_the_tables_that_are_meant(postgresql_url: str) -> None:
+def test_postgresql_has_the_tables_that_are_meant(empty_postgresql_url: str) -> None:
     """The same there."""
 
     async def compare() -> list[Any]:
-        await upgrade(Path("unused"), postgresql_url)
-        engine = create_async_engine(postgresql_url.replace("postgresql://", "postgresql+asyncpg://"))
+        await upgrade(Path("unused"), empty_postgresql_url)
+        engine = create_async_engine(empty_postgresql_url.replace("postgresql://", "postgresql+asyncpg://"))
         async with engine.connect() as connection:
             found = await connection.run_sync(_differences)
         await engine.dispose()
@@ -90,16 +90,16 @@ def test_postgresql_has_the_tables_that_are_meant(postgresql_url: str) -> None:
     assert asyncio.run(compare()) == []
 
 
-def test_upgrade_twice(tmp_path: Path, postgresql_url: str) -> None:
+def test_upgrade_twice(tmp_path: Path, empty_postgresql_url: str) -> None:
     """A current schema stays the same, also if two processes upgrade concurrently."""
 
     async def scenario() -> tuple[list[Any], list[Any]]:
-        await asyncio.gather(*(upgrade(tmp_path, postgresql_url) for _ in range(2)))
+        await asyncio.gather(*(upgrade(tmp_path, empty_postgresql_url) for _ in range(2)))
         await upgrade(tmp_path)
-        before = [await _schema(tmp_path, url) for url in ("", postgresql_url)]
-        await upgrade(tmp_path, postgresql_url)
+        before = [await _schema(tmp_path, url) for url in ("", empty_postgresql_url)]
+        await upgrade(tmp_path, empty_postgresql_url)
         await upgrade(tmp_path)
-        return before, [await _schema(tmp_path, url) for url in ("", postgresql_url)]
+        return before, [await _schema(tmp_path, url) for url in ("", empty_postgresql_url)]
 
     before, after = asyncio.run(scenario())
 
@@ -130,10 +130,10 @@ def _columns(connection: Connection) -> tuple[str, list[Any]]:
     ]
 
 
-def test_an_older_schema_on_postgresql_says_so(tmp_path: Path, postgresql_url: str) -> None:
+def test_an_older_schema_on_postgresql_says_so(tmp_path: Path, empty_postgresql_url: str) -> None:
     """The program does not start on it, and says which command helps."""
     with pytest.raises(SchemaError, match="hythe admin upgrade"):
-        asyncio.run(open_database(tmp_path, postgresql_url))
+        asyncio.run(open_database(tmp_path, empty_postgresql_url))
 
 
 def test_a_newer_schema_says_so(tmp_path: Path) -> None:

@@ -179,14 +179,14 @@ def test_sqlite_keeps_all_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgresql
-def test_postgresql_keeps_all_rows(postgresql_url: str) -> None:
+def test_postgresql_keeps_all_rows(empty_postgresql_url: str) -> None:
     """The same on PostgreSQL."""
 
     async def migrate() -> tuple[dict[str, object], set[str]]:
-        engine = create_async_engine(postgresql_url.replace("postgresql://", "postgresql+asyncpg://"))
+        engine = create_async_engine(empty_postgresql_url.replace("postgresql://", "postgresql+asyncpg://"))
         async with engine.begin() as connection:
             await connection.run_sync(_fill)
-        await upgrade(Path("unused"), postgresql_url)
+        await upgrade(Path("unused"), empty_postgresql_url)
         async with engine.connect() as connection:
             found = await connection.run_sync(_found), await connection.run_sync(_names)
         await engine.dispose()

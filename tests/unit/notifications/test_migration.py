@@ -52,11 +52,11 @@ def test_webhooks_and_deliveries_survive_on_sqlite(tmp_path: Path) -> None:
 
 
 @pytest.mark.postgresql
-def test_webhooks_and_deliveries_survive_on_postgresql(postgresql_url: str) -> None:
+def test_webhooks_and_deliveries_survive_on_postgresql(empty_postgresql_url: str) -> None:
     """The same on PostgreSQL."""
 
     async def migrate() -> tuple[tuple[object, ...], tuple[object, ...]]:
-        engine = create_async_engine(postgresql_url.replace("postgresql://", "postgresql+asyncpg://"))
+        engine = create_async_engine(empty_postgresql_url.replace("postgresql://", "postgresql+asyncpg://"))
         async with engine.begin() as connection:
             found = await connection.run_sync(_migrate)
         await engine.dispose()

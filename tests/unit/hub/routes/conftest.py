@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 from tests.parts.hub import HUB, HytheServer, server_factory
-from tests.parts.postgresql import PostgresqlServer
 from tests.unit.hub.routes.kinds import RolesHub
 from tests.unit.hub.routes.people import PASSWORD, People
 from tests.unit.hub.routes.roles_hub import make_roles_hub
@@ -14,11 +13,9 @@ from tests.unit.hub.routes.roles_hub import make_roles_hub
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HytheServer]:
     """One hub for all tests of a file, on each database."""
-    postgresql: PostgresqlServer | None = None
-    if request.param == "postgresql":
-        postgresql = request.getfixturevalue("postgresql")
+    url = request.getfixturevalue("new_postgresql_url")() if request.param == "postgresql" else None
     with server_factory(tmp_path_factory.mktemp("api"), HUB) as start:
-        started: HytheServer = start(database_url=postgresql.create() if postgresql else None)
+        started: HytheServer = start(database_url=url)
         started.create_user("curator", PASSWORD, admin=True)
         for name in ("ann", "ben"):
             new = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
@@ -29,11 +26,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="package", params=["sqlite", "postgresql"])
 def roles_hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RolesHub]:
     """One hub, on each database, for all tests that send requests as every kind of actor and change nothing."""
-    postgresql: PostgresqlServer | None = None
-    if request.param == "postgresql":
-        postgresql = request.getfixturevalue("postgresql")
+    url = request.getfixturevalue("new_postgresql_url")() if request.param == "postgresql" else None
     with server_factory(tmp_path_factory.mktemp("roles"), HUB) as start:
-        started: HytheServer = start(database_url=postgresql.create() if postgresql else None)
+        started: HytheServer = start(database_url=url)
         started.create_user("curator", PASSWORD, admin=True)
         for name in ("ann", "ben"):
             started.create_user(name, PASSWORD)

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from tests.parts.database import upgrade_in_thread
 from tests.unit.hub.routes.people import PASSWORD
 
 from hythe.database import DatabaseError, Session, postgresql
@@ -51,20 +50,15 @@ async def _prepare(services: Services, ann: httpx2.AsyncClient) -> None:
     await ann.post("repositories", json={"namespace": "acme", "name": "app"})
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a database with the current schema: SQLite in the folder of the test, and PostgreSQL."""
-    found = request.getfixturevalue("postgresql_url") if request.param == "postgresql" else ""
-    upgrade_in_thread(tmp_path, found)
-    return str(found)
-
-
-def test_a_change_needs_one_connection(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_needs_one_connection(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that waited for a second one would hold its locks until those that wait for them give up."""
     monkeypatch.setattr(postgresql, "POOL_SIZE", 1)  # and one for a burst
 
     async def statuses() -> list[tuple[int, int]]:
-        async with open_hub(Settings(data=str(tmp_path), database_url=url)) as services, _client(services) as ann:
+        async with (
+            open_hub(Settings(data=str(tmp_path), database_url=database_url)) as services,
+            _client(services) as ann,
+        ):
             await _prepare(services, ann)
             async with services.database.reading():
                 return [await changed(ann, *change) for change in CHANGES]
@@ -136,16 +130,16 @@ async def _during_a_change(kind: str, settings: Settings, *, conditional: bool) 
 
 
 @pytest.mark.parametrize("kind", DELETIONS)
-def test_a_deletion_notices_a_change_on_another_server(kind: str, url: str, tmp_path: Path) -> None:
+def test_a_deletion_notices_a_change_on_another_server(kind: str, database_url: str, tmp_path: Path) -> None:
     """It begins before the change is committed, waits for it, and then compares."""
-    settings = Settings(data=str(tmp_path), database_url=url)
+    settings = Settings(data=str(tmp_path), database_url=database_url)
 
     assert asyncio.run(_during_a_change(kind, settings, conditional=True)) == (412, DELETIONS[kind][1])
 
 
 @pytest.mark.parametrize("kind", DELETIONS)
-def test_a_deletion_without_a_condition_follows_the_change(kind: str, url: str, tmp_path: Path) -> None:
+def test_a_deletion_without_a_condition_follows_the_change(kind: str, database_url: str, tmp_path: Path) -> None:
     """The two wait for one another in one order only, and so both succeed."""
-    settings = Settings(data=str(tmp_path), database_url=url)
+    settings = Settings(data=str(tmp_path), database_url=database_url)
 
     assert asyncio.run(_during_a_change(kind, settings, conditional=False)) == (DELETIONS[kind][1], 404)
