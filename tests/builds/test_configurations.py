@@ -11,7 +11,6 @@ import pytest
 from tests.builds.forge_hub import NO_WORKER, ForgeHub, forge_hub
 from tests.builds.hand_worker import BY_HAND, HandWorker
 from tests.builds.services import PASSWORD, Services
-from tests.parts.postgresql import PostgresqlServer
 from tests.web.browser import Raw
 
 __all__ = ["forge_hub"]
@@ -28,8 +27,8 @@ DOCKER_HUB = {
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def idle(request: pytest.FixtureRequest, start_services: Callable[..., Services]) -> Services:
     """A hub without workers, once on each database."""
-    server: PostgresqlServer | None = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
-    return start_services(NO_WORKER, database_url=server.create() if server else None)
+    url = request.getfixturevalue("new_postgresql_url")() if request.param == "postgresql" else None
+    return start_services(NO_WORKER, database_url=url)
 
 
 def plain(services: Services, name: str, **more: Any) -> str:

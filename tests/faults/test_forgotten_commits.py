@@ -6,10 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from tests.contracts.distribution import Answer, Client, digest_of, with_digest
+from tests.parts.database import upgrade_in_thread
 from tests.parts.hub import HytheServer
 from tests.parts.postgresql import PostgresqlServer, accepts, postgresql_server
 
@@ -31,6 +33,7 @@ def server(
 ) -> HytheServer:
     """A registry on that database, with each kind of blob store."""
     url = forgetful.create()
+    upgrade_in_thread(Path("unused"), url)
     if request.param == "disk":
         return start_private_registry(database_url=url)
     store = f"s3://{request.getfixturevalue('s3_bucket')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from hythe.hub.sign_in.login_throttle import MAX_FAILURES, WAIT, LoginThrottle
 
 KEY = "a key of these tests"
 
+During = Callable[[], Awaitable[None]]
+"""What happens while a password is checked."""
+
 
 class Servers:
     """Three servers with one database, each with connections of its own."""
@@ -32,18 +35,28 @@ class Servers:
         self.throttles = [LoginThrottle(database, KEY, self.clock) for database in databases]
         self.checked = 0
 
-    async def _check(self, outcome: str | Exception | None, pause: float) -> str | None:
+    async def _check(self, outcome: str | Exception | None, pause: float, during: During | None) -> str | None:
         self.checked += 1
         await asyncio.sleep(pause)
+        if during is not None:
+            await during()
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     def guess(
-        self, server: int, account: str, network: str = "here", outcome: str | Exception | None = None, pause: float = 0
+        self,
+        server: int,
+        account: str,
+        network: str = "here",
+        outcome: str | Exception | None = None,
+        pause: float = 0,
+        during: During | None = None,
     ) -> Coroutine[Any, Any, str | None]:
-        """Sign in at one of the servers; ``outcome`` is that of the check, which takes ``pause`` seconds."""
-        return self.throttles[server].attempt(account, network, lambda: self._check(outcome, pause))
+        """Sign in at one of the servers; ``outcome`` is that of the check, which takes ``pause`` seconds and awaits
+        ``during``.
+        """
+        return self.throttles[server].attempt(account, network, lambda: self._check(outcome, pause, during))
 
     def statuses(self, guesses: Callable[[], list[Coroutine[Any, Any, str | None]]]) -> list[str]:
         """Run guesses at the same time: "wrong", "late" or the outcome of each."""
@@ -115,12 +128,21 @@ def test_guesses_in_flight_on_all_servers_count(servers: Servers) -> None:
 def test_a_slow_first_guess_says_nothing_late(servers: Servers) -> None:
     """It was admitted before any failure and ends after ten others: its client does not learn whether it was right."""
 
-    def guesses() -> list[Coroutine[Any, Any, str | None]]:
-        others = [servers.guess(1, "ann") for _ in range(MAX_FAILURES)]
-        slow = [servers.guess(0, "ann", outcome="ann", pause=1), servers.guess(2, "ann", pause=1)]
-        return [*slow, *others]
+    async def responses_to_the_slow() -> list[Any]:
+        begun, ended = asyncio.Barrier(3), asyncio.Event()
 
-    assert servers.statuses(guesses) == ["late", "late", *["wrong"] * MAX_FAILURES]
+        async def during() -> None:
+            await begun.wait()
+            await ended.wait()
+
+        guesses = (servers.guess(0, "ann", outcome="ann", during=during), servers.guess(2, "ann", during=during))
+        slow = [asyncio.ensure_future(each) for each in guesses]
+        await begun.wait()
+        assert [await servers.guess(1, "ann") for _ in range(MAX_FAILURES)] == [None] * MAX_FAILURES
+        ended.set()
+        return list(await asyncio.gather(*slow, return_exceptions=True))
+
+    assert [type(each) for each in servers.run(responses_to_the_slow())] == [TooManyAttempts] * 2
 
 
 def test_a_sign_in_without_failures_writes_nothing(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
