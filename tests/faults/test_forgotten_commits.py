@@ -55,10 +55,13 @@ def forget(server: HytheServer) -> None:
 
 def crash(database: PostgresqlServer) -> None:
     """Kill a server process, at which PostgreSQL ends all of them and recovers what is on disk."""
-    with psycopg.connect(database.url(), autocommit=True) as connection:
-        os.kill(connection.info.backend_pid, signal.SIGKILL)
+    killed = psycopg.connect(database.url(), autocommit=True)
+    with psycopg.connect(database.url(), autocommit=True) as other:
+        os.kill(killed.info.backend_pid, signal.SIGKILL)
+        # Until the server notices the killed process, it still accepts connections, and then ends them.
         with pytest.raises(psycopg.OperationalError):
-            connection.execute("SELECT pg_sleep(60)")
+            other.execute("SELECT pg_sleep(60)")
+    killed.close()
     deadline = time.monotonic() + 30
     while not accepts(database):
         assert time.monotonic() < deadline
