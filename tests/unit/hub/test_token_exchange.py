@@ -152,7 +152,7 @@ WRONG: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
 def test_wrong_claims(exchange: Exchanges, issuer: CIIssuer, ann: HubActor) -> None:
     """Each wrong claim is refused with what is wrong about it; clocks may differ by a minute."""
     exchange.rule(ann, issuer, claims={"repository_owner_id": "65"})
-    now = int(time.time())
+    now = int(exchange.services.clock.now.timestamp())
     for claims, error, message in WRONG:
         timely = {
             name: now + int(value.total_seconds()) if isinstance(value, timedelta) else value
