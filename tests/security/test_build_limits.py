@@ -174,7 +174,8 @@ def test_a_process_that_does_not_react(services: Services, server: str, how: str
     """A stopped process of a build delays neither the deadline nor a cancellation."""
     build = start_hostile(services, "silent", server, timeout=4 if how == "deadline" else 61)
     [worker] = [pid for pid in children(services.hub.pid) if b"\0worker\0" in command_of(pid)]
-    [process] = [pid for pid in children(worker) if b"build_main" in command_of(pid)]
+    [fork_server] = [pid for pid in children(worker) if b"build_fork_server" in command_of(pid)]
+    [process] = children(fork_server)
     os.kill(process, signal.SIGSTOP)
     if how == "cancel":
         services.call("POST", f"{build}/cancel")

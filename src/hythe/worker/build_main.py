@@ -1,4 +1,4 @@
-"""The process of one build: ``python -m hythe.worker.build_main``, started by ``build_process``.
+"""The process of one build, forked by ``build_fork_server``.
 
 It reads a BuildStart from standard input, runs the attempt and sends messages to standard output. SIGTERM stops the
 build; at its deadline it ends itself.
@@ -76,7 +76,3 @@ def main() -> None:
     signal.signal(signal.SIGALRM, lambda *_: attempt.interrupt(late))
     signal.setitimer(signal.ITIMER_REAL, max(0.001, start.deadline - time.monotonic()))
     sender.close(Ended(attempt.run()))
-
-
-if __name__ == "__main__":
-    main()

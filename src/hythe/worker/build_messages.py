@@ -1,7 +1,10 @@
-"""What a worker and the process of a build send each other through pipes, each message as a line of JSON."""
+"""What a worker, the process that forks, and the process of a build send each other, each message as JSON.
+
+Messages of a build go through pipes, a line each; requests to fork through a socket that keeps messages apart.
+"""
 
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -68,6 +71,35 @@ BuildMessage: TypeAlias = LogLine | LogFull | HiddenTexts | StepBegan | StepEnde
 """What the process sends."""
 
 
+class ForkRequest(msgspec.Struct, frozen=True, tag=True):
+    """Start a process for a build, with the descriptors that come along as its standard input and output."""
+
+
+class ForkReply(msgspec.Struct, frozen=True):
+    """The ID of the new process; 0 if there is none, and why."""
+
+    pid: int
+    error: str = ""
+
+
+class ExitRequest(msgspec.Struct, frozen=True, tag=True):
+    """Has a process ended? Until the reply says so, no other process gets its ID."""
+
+    pid: int
+
+
+class ExitReply(msgspec.Struct, frozen=True):
+    """The exit code of a process, or minus the signal that ended it; None while it runs."""
+
+    code: int | None
+
+
+Reply = TypeVar("Reply", ForkReply, ExitReply)
+
+MAX_REQUEST_SIZE = 1024
+"""Maximum bytes of a request to fork and of its reply."""
+
+
 def encode_message(message: BuildMessage | BuildStart) -> bytes:
     """Return a message as a line."""
     return msgspec.json.encode(message, enc_hook=str) + b"\n"
@@ -82,6 +114,27 @@ def decode_message(line: bytes) -> BuildMessage:
 def decode_start(line: bytes) -> BuildStart:
     """Return the message in a line. Raises MsgspecError."""
     return msgspec.json.decode(line, type=BuildStart, dec_hook=_path)
+
+
+def encode_request(request: ForkRequest | ExitRequest) -> bytes:
+    """Return a request to the process that forks."""
+    return msgspec.json.encode(request)
+
+
+def decode_request(message: bytes) -> ForkRequest | ExitRequest:
+    """Return the request in a message. Raises MsgspecError."""
+    found: ForkRequest | ExitRequest = msgspec.json.decode(message, type=ForkRequest | ExitRequest)
+    return found
+
+
+def encode_reply(reply: ForkReply | ExitReply) -> bytes:
+    """Return the reply to a request."""
+    return msgspec.json.encode(reply)
+
+
+def decode_reply(message: bytes, kind: type[Reply]) -> Reply:
+    """Return the reply in a message. Raises MsgspecError."""
+    return msgspec.json.decode(message, type=kind)
 
 
 def _path(wanted: type, value: Any) -> Path:

@@ -4,58 +4,127 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
-from hythe.worker.build_messages import BuildMessage, BuildStart, decode_message, encode_message
+from hythe.worker.build_messages import (
+    MAX_REQUEST_SIZE,
+    BuildMessage,
+    BuildStart,
+    ExitReply,
+    ExitRequest,
+    ForkReply,
+    ForkRequest,
+    Reply,
+    decode_message,
+    decode_reply,
+    encode_message,
+    encode_request,
+)
 
 MAX_MESSAGE_SIZE = 8 << 20
 """Maximum bytes of a message; the largest contains a result with the Dockerfile and README."""
 _READ_SIZE = 1 << 18
 _EXIT_TIMEOUT = 5.0
+_EXIT_INTERVAL = 0.005
 
 
 class InvalidMessage(Exception):
     """The process sent something else than messages."""
 
 
-class BuildProcess:
-    """A process for one build. It is killed when the thread that started it ends, or the worker."""
+class BuildForkServer:
+    """The process that forks those of builds (``build_fork_server``). Thread-safe.
+
+    It starts with the first fork, and again if it has ended. The worker's end ends it, and its end ends all forks.
+    """
 
     def __init__(self) -> None:
-        """Start the process. Raises OSError."""
-        self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", sys.executable, "-m", "hythe.worker.build_main"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-        if self._process.stdin is None or self._process.stdout is None:
-            raise OSError("the process of a build has no pipes")
-        self._stdin = self._process.stdin.fileno()
-        self._stdout = self._process.stdout.fileno()
-        for descriptor in (self._stdin, self._stdout):
+        self._lock = threading.Lock()
+        self._requests: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def fork(self) -> "BuildProcess":
+        """Return a process that waits for its build. Raises OSError."""
+        with contextlib.ExitStack() as opened:
+            stdin, our_stdin = os.pipe()
+            opened.callback(os.close, stdin)
+            our_stdout, stdout = os.pipe()
+            opened.callback(os.close, stdout)
+            with contextlib.ExitStack() as ours:
+                ours.callback(os.close, our_stdin)
+                ours.callback(os.close, our_stdout)
+                reply = self._ask(ForkRequest(), ForkReply, (stdin, stdout))
+                if not reply.pid:
+                    raise OSError(reply.error)
+                ours.pop_all()
+        return BuildProcess(self, reply.pid, our_stdin, our_stdout)
+
+    def exit_code(self, pid: int) -> int | None:
+        """Return the exit code of a process, or minus the signal that ended it; None while it runs. Raises OSError."""
+        return self._ask(ExitRequest(pid), ExitReply).code
+
+    def _ask(self, request: ForkRequest | ExitRequest, kind: type[Reply], descriptors: Sequence[int] = ()) -> Reply:
+        with self._lock:
+            requests = self._requests or self._start()
+            self._requests = None
+            try:
+                socket.send_fds(requests, [encode_request(request)], descriptors)
+                reply = requests.recv(MAX_REQUEST_SIZE)
+                if not reply:
+                    raise ConnectionResetError("the process that starts builds has ended")
+            except OSError:
+                requests.close()
+                raise
+            self._requests = requests
+        return decode_reply(reply, kind)
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [sys.executable, "-m", "hythe.worker.build_fork_server"]
+            self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)
+        return ours
+
+
+class BuildProcess:
+    """A process for one build."""
+
+    def __init__(self, server: BuildForkServer, pid: int, stdin: int, stdout: int) -> None:
+        """Take over the worker's ends of its pipes."""
+        self.pid = pid
+        """The process ID."""
+        self._server = server
+        self._stdin = stdin
+        self._stdout = stdout
+        for descriptor in (stdin, stdout):
             os.set_blocking(descriptor, False)
         self._unsent = b""
         self._received = bytearray()
         self.has_ended = False
         """Whether it has sent everything that it will send."""
-
-    @property
-    def pid(self) -> int:
-        """The process ID."""
-        return self._process.pid
+        self._code: int | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether the process has not ended yet."""
-        return self._process.poll() is None
+        return self._exit_code() is None
+
+    def _exit_code(self) -> int | None:
+        if self._code is None:
+            try:
+                self._code = self._server.exit_code(self.pid)
+            except OSError:
+                self._code = -signal.SIGKILL  # its parent ended, and the process with it
+        return self._code
 
     def start(self, start: BuildStart) -> None:
         """Give the process its build; ``exchange`` sends it."""
@@ -97,25 +166,29 @@ class BuildProcess:
 
     def stop(self) -> None:
         """Ask the process to stop its build."""
-        self._process.send_signal(signal.SIGTERM)
+        if self._code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
     def wait(self) -> str:
         """Kill what is left of the process and its children; return how it ended."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        try:
-            code = self._process.wait(_EXIT_TIMEOUT)
-        except subprocess.TimeoutExpired:
+        deadline = time.monotonic() + _EXIT_TIMEOUT
+        while self._code is None and time.monotonic() < deadline:
+            # Repeatedly, because a new process does not have its own group at once.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            if self._exit_code() is None:
+                time.sleep(_EXIT_INTERVAL)
+        if self._code is None:
             return "it could not be killed"  # it waits for a disk in the kernel
+        code = self._code
         return f"it was ended by signal {-code}" if code < 0 else f"it exited with {code}"
 
     def close(self) -> None:
         """Kill what is left of the process, and close its pipes."""
         self.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        os.close(self._stdin)
+        os.close(self._stdout)
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ from hythe.client.errors import ClientError
 from hythe.client.platforms import host_platform
 from hythe.client.retry import Retries
 from hythe.worker.build_disks import delete_unneeded
-from hythe.worker.build_process import BuildProcess
+from hythe.worker.build_process import BuildForkServer, BuildProcess
 from hythe.worker.errors import JobLost
 from hythe.worker.hub_api import HubAPI, retry_policy
 from hythe.worker.isolation.kept_disks import KeptDisks
@@ -46,6 +46,7 @@ class Worker:
         self._concurrency = concurrency
         self._stopped = threading.Event()
         self._supervisors: set[Supervisor] = set()
+        self._fork_server = BuildForkServer()
         self._disks_due = 0.0
         self._claim = _claim_of(isolation, concurrency)
         parts = urlsplit(url)
@@ -78,7 +79,7 @@ class Worker:
         retries = Retries(retry_policy(), self._stopped)
         polling = HubAPI(self._url, self._token, self._polls, retries)
         hub = HubAPI(self._url, self._token, self._client.connections, retries)
-        # Started while there is no build yet, because it needs half a second to load its code.
+        # Started before the claim: a worker that cannot start processes leaves the builds to others.
         process = self._start_process()
         while process and not self._stopped.is_set():
             self._delete_unneeded_disks(hub)
@@ -89,10 +90,12 @@ class Worker:
                     self._report(f"cannot claim a build: {error}")
                     self._stopped.wait(RETRY_DELAY)
                 continue
-            if job is not None and not self._stopped.is_set():
-                if not process.is_running:
-                    process.close()
-                    process = BuildProcess()
+            if job is None or self._stopped.is_set():
+                continue
+            if not process.is_running:
+                process.close()
+                process = self._start_process()
+            if process:
                 self._run_job(self._with_addresses(job), hub, process)
                 process = self._start_process()
         if process:
@@ -113,7 +116,7 @@ class Worker:
         """Return a process for the next build; None if the worker is stopped."""
         while not self._stopped.is_set():
             try:
-                return BuildProcess()
+                return self._fork_server.fork()
             except OSError as error:
                 self._report(f"cannot start a process: {error}")
                 self._stopped.wait(RETRY_DELAY)
