@@ -68,7 +68,7 @@ class Services:
     def source(self, name: str, files: dict[str, str | bytes] | None = None, **how: Any) -> GitRepository:
         """Create a source repository with a Dockerfile on busybox and `files`, pushed to its branch main."""
         repository = self.git.create(f"src/{name}", **how)
-        (repository.work / "rootfs.tar").write_bytes(busybox_rootfs())
+        (repository.work / "rootfs.tar").write_bytes(busybox_rootfs(is_lingering=True))
         texts = {"Dockerfile": DOCKERFILE}
         for path, content in (files or {}).items():
             if isinstance(content, bytes):

@@ -27,11 +27,24 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 PLATFORMS = ("linux/amd64", "linux/arm64")
 
+LINGERING_SHELL = b"""#!/bin/busybox sh
+exec 3>&2 2>/dev/null # its own message about a killed shell
+(exec -a /bin/sh /bin/busybox "$@" 2>&3 3>&-)
+code=$?
+/bin/busybox sleep 0.1
+[ $code -le 128 ] || kill -$((code - 128)) $$
+exit $code
+"""
+
 Descriptor = dict[str, Any]
 
 
-def busybox_rootfs(files: Mapping[str, str] | None = None) -> bytes:
-    """Return a root file system as an uncompressed tar: static busybox, links to it, and `files` (path -> text)."""
+def busybox_rootfs(files: Mapping[str, str] | None = None, *, is_lingering: bool = False) -> bytes:
+    """Return a root file system as an uncompressed tar: static busybox, links to it, and `files` (path -> text).
+
+    With `is_lingering`, its shell ends a moment after its commands: buildah can lose what a step prints just before it
+    ends, because it exits without waiting for the thread that copies the output.
+    """
     if not BUSYBOX.exists():
         missing("/bin/busybox", "busybox-static")
     buffer = io.BytesIO()
@@ -40,7 +53,10 @@ def busybox_rootfs(files: Mapping[str, str] | None = None) -> bytes:
             _add(tar, name, kind=tarfile.DIRTYPE, mode=0o1777 if name == "tmp" else 0o755)
         _add(tar, "bin/busybox", BUSYBOX.read_bytes(), mode=0o755)
         for applet in APPLETS:
-            _add(tar, f"bin/{applet}", kind=tarfile.SYMTYPE, target="busybox")
+            if is_lingering and applet == "sh":
+                _add(tar, "bin/sh", LINGERING_SHELL, mode=0o755)
+            else:
+                _add(tar, f"bin/{applet}", kind=tarfile.SYMTYPE, target="busybox")
         _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")
         _add(tar, "etc/group", b"root:x:0:\nnogroup:x:65534:\n")
         for path, text in (files or {}).items():
