@@ -35,6 +35,7 @@ MAX_MESSAGE_SIZE = 8 << 20
 _READ_SIZE = 1 << 18
 _EXIT_TIMEOUT = 5.0
 _EXIT_INTERVAL = 0.005
+_REPLY_TIMEOUT = 60.0
 
 
 class InvalidMessage(Exception):
@@ -51,6 +52,7 @@ class BuildForkServer:
         self._lock = threading.Lock()
         self._requests: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
 
     def fork(self) -> "BuildProcess":
         """Return a process that waits for its build. Raises OSError."""
@@ -62,47 +64,67 @@ class BuildForkServer:
             with contextlib.ExitStack() as ours:
                 ours.callback(os.close, our_stdin)
                 ours.callback(os.close, our_stdout)
-                reply = self._ask(ForkRequest(), ForkReply, (stdin, stdout))
+                with self._lock:
+                    reply = self._ask(self._running(), ForkRequest(), ForkReply, (stdin, stdout))
+                    start = self._starts
                 if not reply.pid:
                     raise OSError(reply.error)
                 ours.pop_all()
-        return BuildProcess(self, reply.pid, our_stdin, our_stdout)
+        return BuildProcess(self, start, reply.pid, our_stdin, our_stdout)
 
-    def exit_code(self, pid: int) -> int | None:
-        """Return the exit code of a process, or minus the signal that ended it; None while it runs. Raises OSError."""
-        return self._ask(ExitRequest(pid), ExitReply).code
+    def exit_code(self, start: int, pid: int) -> int | None:
+        """Return the exit code of a process, or minus the signal that ended it; None while it runs.
 
-    def _ask(self, request: ForkRequest | ExitRequest, kind: type[Reply], descriptors: Sequence[int] = ()) -> Reply:
-        with self._lock:
-            requests = self._requests or self._start()
+        ``start`` tells which start of the server forked it: those of an earlier one have ended with that.
+        """
+        with self._lock, contextlib.suppress(OSError):
+            if self._requests is not None and self._starts == start:
+                return self._ask(self._requests, ExitRequest(pid), ExitReply).code
+        return -signal.SIGKILL
+
+    def _ask(
+        self,
+        requests: socket.socket,
+        request: ForkRequest | ExitRequest,
+        kind: type[Reply],
+        descriptors: Sequence[int] = (),
+    ) -> Reply:
+        try:
+            socket.send_fds(requests, [encode_request(request)], descriptors)
+            reply = requests.recv(MAX_REQUEST_SIZE)
+            if not reply:
+                raise ConnectionResetError("the process that starts builds has ended")
+        except OSError:
+            requests.close()
             self._requests = None
-            try:
-                socket.send_fds(requests, [encode_request(request)], descriptors)
-                reply = requests.recv(MAX_REQUEST_SIZE)
-                if not reply:
-                    raise ConnectionResetError("the process that starts builds has ended")
-            except OSError:
-                requests.close()
-                raise
-            self._requests = requests
+            raise
         return decode_reply(reply, kind)
 
-    def _start(self) -> socket.socket:
+    def _running(self) -> socket.socket:
+        """Return the socket of a process that runs; start one if there is none."""
+        if self._requests is not None and self._process is not None and self._process.poll() is None:
+            return self._requests
+        if self._requests is not None:
+            self._requests.close()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             command = [sys.executable, "-m", "hythe.worker.build_fork_server"]
             self._process = subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True)
+        ours.settimeout(_REPLY_TIMEOUT)
+        self._requests = ours
+        self._starts += 1
         return ours
 
 
 class BuildProcess:
     """A process for one build."""
 
-    def __init__(self, server: BuildForkServer, pid: int, stdin: int, stdout: int) -> None:
-        """Take over the worker's ends of its pipes."""
+    def __init__(self, server: BuildForkServer, start: int, pid: int, stdin: int, stdout: int) -> None:
+        """Take over the worker's ends of its pipes; ``start`` as in ``exit_code``."""
         self.pid = pid
         """The process ID."""
         self._server = server
+        self._start = start
         self._stdin = stdin
         self._stdout = stdout
         for descriptor in (stdin, stdout):
@@ -120,10 +142,7 @@ class BuildProcess:
 
     def _exit_code(self) -> int | None:
         if self._code is None:
-            try:
-                self._code = self._server.exit_code(self.pid)
-            except OSError:
-                self._code = -signal.SIGKILL  # its parent ended, and the process with it
+            self._code = self._server.exit_code(self._start, self.pid)
         return self._code
 
     def start(self, start: BuildStart) -> None:

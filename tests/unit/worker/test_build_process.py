@@ -87,11 +87,11 @@ def test_a_lost_fork_server() -> None:
         lost = parent_of(first.pid)
         os.kill(lost, signal.SIGKILL)
         wait_for_end(lost, first.pid)
-        assert not first.is_running
-        assert first.wait() == "it was ended by signal 9"
         with fork_server.fork() as second:
-            assert second.is_running
             assert parent_of(second.pid) != lost
+            assert not first.is_running
+            assert first.wait() == "it was ended by signal 9"
+            assert second.is_running
 
 
 def test_a_killed_worker() -> None:
