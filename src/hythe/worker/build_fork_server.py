@@ -48,24 +48,23 @@ def main() -> None:
 
 
 def _fork(requests: socket.socket, descriptors: Sequence[int]) -> ForkReply:
-    parent = os.getpid()
+    parent, problem = os.getpid(), ""
     try:
         pid = os.fork()
-        if pid == 0:
-            requests.close()
-            _run_build(parent, *descriptors)
     except OSError as error:
-        return ForkReply(0, str(error))
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-    return ForkReply(pid)
+        pid, problem = -1, str(error)
+    if pid == 0:
+        _run_build(requests, parent, *descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return ForkReply(pid) if pid > 0 else ForkReply(0, problem)
 
 
-def _run_build(parent: int, stdin: int, stdout: int) -> NoReturn:
+def _run_build(requests: socket.socket, parent: int, stdin: int, stdout: int) -> NoReturn:
     """Run a build in this process, which has just been forked."""
     code = 1
     try:
+        requests.close()
         os.setsid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         for number, descriptor in enumerate((stdin, stdout)):

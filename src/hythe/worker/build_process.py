@@ -117,7 +117,7 @@ class BuildForkServer:
 
 
 class BuildProcess:
-    """A process for one build."""
+    """A process for one build. It ends with the process that forked it, and so with the worker."""
 
     def __init__(self, server: BuildForkServer, start: int, pid: int, stdin: int, stdout: int) -> None:
         """Take over the worker's ends of its pipes; ``start`` as in ``exit_code``."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from hythe.worker import build_fork_server
 from hythe.worker.build_process import BuildForkServer, BuildProcess
 
 WORKER = """
 import time
 from hythe.worker.build_process import BuildForkServer
-print(BuildForkServer().fork().pid, flush=True)
+process = BuildForkServer().fork()
+print(process.pid, flush=True)
 time.sleep(60)
 """
 
@@ -94,11 +98,33 @@ def test_a_lost_fork_server() -> None:
             assert second.is_running
 
 
+def test_without_memory_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker learns why there is no process; the server goes on and keeps no descriptor."""
+    requests, theirs = socket.socketpair()
+    pipes = [*os.pipe(), *os.pipe()]
+
+    def refuse() -> int:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with requests, theirs:
+        reply = build_fork_server._fork(requests, (pipes[0], pipes[3]))
+
+    assert (reply.pid, reply.error) == (0, "[Errno 12] Cannot allocate memory")
+    for descriptor in (pipes[0], pipes[3]):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+    for descriptor in (pipes[1], pipes[2]):
+        os.close(descriptor)
+
+
 def test_a_killed_worker() -> None:
     """All processes end with the worker, also when it cannot end them."""
     with subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
         pid = int(worker.stdout.readline())
         fork_server = parent_of(pid)
+        time.sleep(0.2)
+        assert parent_of(pid) == fork_server
         worker.kill()
         wait_for_end(pid, fork_server)
