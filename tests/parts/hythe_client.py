@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parts.engines import Tool, clean_environment
+from tests.parts import preloaded
+from tests.parts.engines import Completed, Tool, clean_environment
 from tests.parts.process import own_folder
 
 from hythe.client.store import LocalStore
+
+
+SCRIPT = Path(sys.executable).parent / "hythe"
 
 
 @dataclass(slots=True)
@@ -21,6 +25,11 @@ class HytheClient(Tool):
     """`hythe` with all its files below `folder`, which is also its HOME."""
 
     folder: Path
+
+    def run(self, *arguments: str | Path, stdin: str | None = None, seconds: float = 300) -> Completed:
+        """Run the command in a fork, which saves the start of an interpreter, and return the result."""
+        command = [str(SCRIPT), *map(str, arguments)]
+        return preloaded.run(command, stdin=stdin or "", env=self.env, seconds=seconds)
 
     @property
     def store(self) -> LocalStore:
@@ -46,4 +55,4 @@ def hythe() -> Iterator[HytheClient]:
     """`hythe` with an empty store and no credentials."""
     with own_folder("client") as folder:
         env = clean_environment(folder) | {"HYTHE_STORE": str(folder / "store"), "HYTHE_STATE": str(folder / "state")}
-        yield HytheClient([sys.executable, "-m", "hythe.cli.main"], env, folder)
+        yield HytheClient([str(SCRIPT)], env, folder)

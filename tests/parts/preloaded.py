@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -98,12 +99,21 @@ def start(
     return PreloadedProcess(_parent().request(request, [file.fileno() for file in (stdin, stdout, stderr)]))
 
 
-def run(command: Sequence[str], *, stdin: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run `command` to its end, as `subprocess.run` does, and return its exit code and output."""
+def run(
+    command: Sequence[str], *, stdin: str, env: Mapping[str, str], seconds: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `command` to its end, as `subprocess.run` does, and return its exit code and output.
+
+    Raises `subprocess.TimeoutExpired` after `seconds`.
+    """
     with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as errors:
         given.write(stdin.encode())
         given.seek(0)
-        code = start(command, stdin=given, stdout=out, stderr=errors, env=env).wait()
+        process = start(command, stdin=given, stdout=out, stderr=errors, env=env)
+        try:
+            code = process.wait(seconds)
+        finally:
+            process.send_signal(signal.SIGKILL)
         for file in (out, errors):
             file.seek(0)
         return subprocess.CompletedProcess(command, code, out.read().decode(), errors.read().decode())
