@@ -16,7 +16,6 @@ from tests.parts.process import own_folder
 
 from hythe.client.store import LocalStore
 
-
 SCRIPT = Path(sys.executable).parent / "hythe"
 
 
