@@ -54,6 +54,17 @@ class PostgresqlServer:
             connection.execute(create + sql.SQL(" STRATEGY FILE_COPY") if by_file else create)
         return self.url(name)
 
+    def restart(self) -> None:
+        """End all connections and the server, as `pg_ctl restart -m fast` does, and start it again."""
+        self.program.stop(with_signal=signal.SIGINT)
+        self.program = Program(self.program.command, self.program.log, cwd=self.program.log.parent)
+        self.program.wait_until(lambda: accepts(self))
+
+    def promote(self) -> None:
+        """Make this standby the primary."""
+        with self._connection() as connection:
+            connection.execute("SELECT pg_promote()")
+
     def drop(self, name: str) -> None:
         """Drop a database, closing its connections."""
         with self._connection() as connection:
@@ -106,16 +117,38 @@ def postgresql_server(settings: dict[str, str] | None = None) -> Iterator[Postgr
         ]
         made = subprocess.run([*make, "--locale=C.UTF-8"], cwd=folder, capture_output=True, text=True)
         assert made.returncode == 0, made.stderr
-        port = free_port()
-        flags = [f"-c{key}={value}" for key, value in (SETTINGS | (settings or {})).items()]
-        command = [*become, server_program("postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), *flags]
-        started = Program(command, folder / "log", cwd=folder)
-        server = PostgresqlServer(port, started)
-        try:
-            started.wait_until(lambda: accepts(server))
+        with _serving(folder, become, SETTINGS | (settings or {})) as server:
             yield server
-        finally:
-            started.stop(with_signal=signal.SIGQUIT)
+
+
+@contextlib.contextmanager
+def synchronous_standby(primary: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """Run a standby of `primary`, which from now on acknowledges no commit that the standby has not written."""
+    with own_folder("pg", in_memory=True) as folder:
+        become = as_ordinary_user(folder)
+        copy = [*become, server_program("pg_basebackup"), "-d", primary.url(), "-D", str(folder / "data")]
+        subprocess.run([*copy, "--write-recovery-conf", "--no-sync", "--checkpoint=fast"], cwd=folder, check=True)
+        with (
+            _serving(folder, become, SETTINGS) as server,
+            psycopg.connect(primary.url(), autocommit=True) as connection,
+        ):
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+            yield server
+
+
+@contextlib.contextmanager
+def _serving(folder: Path, become: list[str], settings: dict[str, str]) -> Iterator[PostgresqlServer]:
+    """Run a server on the cluster in `folder`."""
+    port = free_port()
+    flags = [f"-c{key}={value}" for key, value in settings.items()]
+    command = [*become, server_program("postgres"), "-D", str(folder / "data"), "-p", str(port), "-k", str(folder)]
+    server = PostgresqlServer(port, Program([*command, *flags], folder / "log", cwd=folder))
+    try:
+        server.program.wait_until(lambda: accepts(server))
+        yield server
+    finally:
+        server.program.stop(with_signal=signal.SIGQUIT)
 
 
 def accepts(server: PostgresqlServer) -> bool:
