@@ -1,5 +1,7 @@
 """Compares the schema of a database with the one that this program needs; fast enough for every start."""
 
+import re
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect
@@ -8,10 +10,18 @@ from hythe.database.port import SchemaError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+_REVISION = re.compile(r'^revision = "(?P<revision>\w+)"\ndown_revision = (?:"(?P<before>\w+)"|None)$', re.MULTILINE)
 
+
+@cache
 def known_revisions() -> tuple[str, ...]:
-    """Return this program's revisions, oldest first: the numbers at the start of the migrations' file names."""
-    return tuple(sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py")))
+    """Return this program's revisions, oldest first: each migration names the one before it, not always by number."""
+    texts = [path.read_text() for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py")]
+    after = {found["before"]: found["revision"] for found in map(_REVISION.search, texts) if found is not None}
+    revisions: list[str] = []
+    while (following := after.get(revisions[-1] if revisions else None)) is not None:
+        revisions.append(following)
+    return tuple(revisions)
 
 
 def newest_revision() -> str:

@@ -30,18 +30,22 @@ from hythe.database import Database, DatabaseError, Session
 from hythe.database.pacing import StepSize, paced
 from hythe.oci.digest import Digest
 from hythe.registry.clock import Clock
+from hythe.registry.freed_content import FreedBlob, FreedManifest, GarbageTotals
+from hythe.registry.garbage_holds import garbage_is_held
 from hythe.registry.gc_dry_run import DryRun
 from hythe.registry.installation import require_own_blob_store
 from hythe.registry.policy import Policy
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import deletions as deletion_store
 from hythe.registry.sql import garbage_collection as store
+from hythe.registry.sql import garbage_holds as hold_store
 from hythe.registry.sql import gc_dry_run as dry_run_store
 from hythe.registry.sql import manifests as manifest_store
 from hythe.registry.sql import repositories as repository_store
 from hythe.registry.sql import uploads as upload_store
-from hythe.registry.sql.garbage_collection import MAX_FAILURE, DuePages, DuePosition, GarbageRun
+from hythe.registry.sql.garbage_collection import DuePages, DuePosition, GarbageRun
 from hythe.registry.storage.port import BlobStore, StorageError, UploadSession
+from hythe.telemetry.metrics import GARBAGE_BYTES, GARBAGE_RUNS
 
 DOOM_LIFETIME = timedelta(seconds=60)
 """After this time the process that was deleting a doomed blob is assumed dead."""
@@ -59,20 +63,6 @@ LINK_STEP = 100
 """Maximum number of a repository's blobs to examine in one transaction."""
 
 log = logging.getLogger(__name__)
-
-
-class FreedManifest(msgspec.Struct, frozen=True):
-    """A manifest that was deleted, or would be in a dry run."""
-
-    repository: str
-    digest: str
-
-
-class FreedBlob(msgspec.Struct, frozen=True):
-    """A blob whose ``size`` bytes were freed, or would be in a dry run."""
-
-    digest: str
-    size: int
 
 
 Report: TypeAlias = Callable[["FreedManifest | FreedBlob"], None]
@@ -162,7 +152,7 @@ class GarbageCollection:
     async def run(self) -> None:
         """Collect repeatedly, with pauses, until cancelled; log failures and retry."""
         while True:
-            totals = _Totals()
+            totals = GarbageTotals()
             by, self._requested_by = self._requested_by, ""
             self._requested.clear()
             try:
@@ -177,7 +167,7 @@ class GarbageCollection:
 
     async def _recorded(self, by: str, report: Report) -> int:
         """Free what is due, record the run, and return the number of expired uploads."""
-        totals = _Totals()
+        totals = GarbageTotals()
 
         def count(freed: FreedManifest | FreedBlob) -> None:
             totals.add(freed)
@@ -187,10 +177,12 @@ class GarbageCollection:
         try:
             uploads = await self._free(count)
         except Exception as error:
+            _count_run("failure", totals)
             await self._record(totals.run(started, self._clock(), by, failure=str(error) or type(error).__name__))
             raise
         finally:
             self.running_since = None
+        _count_run("success", totals)
         await self._record(totals.run(started, self._clock(), by, uploads=uploads))
         return uploads
 
@@ -327,7 +319,12 @@ class GarbageCollection:
                     await store.remove_links(session, repository_id, set(links) - needed, now)
 
     async def _free_blobs(self, report: Report) -> None:
-        """Free due blobs, page by page: the bytes of one page are deleted while the next one is doomed."""
+        """Free due blobs, page by page: the bytes of one page are deleted while the next one is doomed.
+
+        None while a backup copies blobs: they stay due.
+        """
+        if await garbage_is_held(self._database, self._clock()):
+            return
         await self._undoom_abandoned()
         size = StepSize(BLOB_STEP)
         deleting: asyncio.Task[None] | None = None
@@ -394,6 +391,8 @@ class GarbageCollection:
     async def _doom(self, session: Session, digests: Sequence[str]) -> list[FreedBlob]:
         """Doom those of the blobs that are still unneeded; keep the others until they are examined again."""
         now = self._clock()
+        if await hold_store.valid(session, now, lock=True) is not None:
+            return []
         found = await store.usage(session, digests)
         unneeded = [row for row in found if not row.linked and not row.claimed]
         await store.keep_until(session, [row.digest for row in found if row.linked], None)
@@ -420,31 +419,3 @@ class _Doomed(msgspec.Struct, frozen=True):
 
     since: float
     blobs: list[FreedBlob]
-
-
-class _Totals:
-    """Counts what was freed."""
-
-    def __init__(self) -> None:
-        self.manifests = self.blobs = self.bytes = 0
-
-    def add(self, freed: FreedManifest | FreedBlob) -> None:
-        """Count what was freed."""
-        if isinstance(freed, FreedBlob):
-            self.blobs += 1
-            self.bytes += freed.size
-        else:
-            self.manifests += 1
-
-    def run(self, started: datetime, finished: datetime, by: str, *, uploads: int = 0, failure: str = "") -> GarbageRun:
-        """Return the run that freed this."""
-        return GarbageRun(
-            started_at=started,
-            finished_at=finished,
-            started_by=by,
-            manifests=self.manifests,
-            blobs=self.blobs,
-            bytes=self.bytes,
-            uploads=uploads,
-            failure=failure[:MAX_FAILURE],
-        )

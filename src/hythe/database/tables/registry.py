@@ -9,7 +9,7 @@
     uploads (refer to their repository by name: it may not exist yet)
     namespace_usage, namespace_blobs (what each namespace stores; triggers keep them, see migration 0008)
     installation (one row: what is the same for all servers)
-    garbage_collections (the last runs)
+    garbage_collections (the last runs), garbage_holds (what keeps them from deleting blobs)
 
 Unreferenced content has ``free_after``: the time from which garbage collection checks whether it is still unreferenced,
 and deletes it. Digests are stored in their text form, ``algorithm:hex``.
@@ -305,3 +305,12 @@ garbage_collections = Table(
 )
 _idle = garbage_collections.c.idle.is_(True)
 Index("ix_garbage_collections_idle", garbage_collections.c.id, sqlite_where=_idle, postgresql_where=_idle)
+
+garbage_holds = Table(
+    "garbage_holds",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("reason", String(255), nullable=False),
+    Column("taken_at", Timestamp, nullable=False),
+    Column("expires_at", Timestamp, nullable=False, index=True),
+)
