@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from hythe.telemetry.metrics import TASK_FAILURES
+
 _LOG = structlog.get_logger()
 
 
@@ -23,6 +25,7 @@ async def repeat(
             await task()
         except Exception as error:
             # One failure of any kind must not stop a periodic task: it would stay stopped until the next restart.
+            TASK_FAILURES.add(name)
             _LOG.warning("periodic task failed", task=name, error=f"{type(error).__name__}: {error}")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(wanted.wait(), interval)

@@ -107,6 +107,16 @@ class WorkerAdministration:
         heartbeats = self.heartbeats(leased)
         return tuple(self._listed(worker, heartbeats, running[worker.name]) for worker in found)
 
+    async def count(self, session: Session) -> dict[str, int]:
+        """Count the connected workers by their state, for metrics: idle, busy or draining."""
+        leased = await queue_rows.leased(session, BATCH_SIZE)
+        heartbeats, busy = self.heartbeats(leased), {build.worker for build in leased}
+        counted = {"idle": 0, "busy": 0, "draining": 0}
+        for worker in await rows.listed(session):
+            if self.is_connected(worker, heartbeats):
+                counted["draining" if worker.draining else "busy" if worker.name in busy else "idle"] += 1
+        return counted
+
     async def drain(self, actor: HubActor, worker_id: int, *, draining: bool) -> ListedWorker:
         """Give a worker no more builds, or builds again. Raises NotFound."""
         await self._access.require_hub(actor, HubAction.DRAIN_WORKER)

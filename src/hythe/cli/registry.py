@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.environment import ignore_hangup, warn_of_unknown_variables
 from hythe.cli.housekeeping import add_housekeeping
-from hythe.cli.server_report import report_ready, run_logged
+from hythe.cli.server_report import report_ready
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ DATA = "~/.local/share/hythe/registry"
 """The default data folder of the private registry, separate from a hub's."""
 
 SETTINGS = (
-    "listen", "allowed_hosts", "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key",
+    "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key",
     "manifest_size", "sparse_images", "protect_images",
     "mirrors", "mirror_age", "mirror_size", "internal_networks", "grace_period", "garbage_interval",
     "upload_lifetime", "replaced_lifetime",
@@ -48,8 +48,7 @@ def _configure(parser: ArgumentParser) -> None:
         metavar="[NAME=]URL",
         help="pull through and cache this registry; can be repeated, with NAMEs",
     )
-    serve.add_argument("--read-only", action="store_true", help="reject every push and delete")
-    add_setting_flags(serve, SETTINGS)
+    add_setting_flags(serve, (*SETTINGS, *SETTINGS_OF_SERVER))
     serve.set_defaults(handler=_serve)
 
     importer = verbs.add_parser("import", help="import the data of a docker-registry, and verify every blob")
@@ -68,8 +67,9 @@ def _run(arguments: Namespace) -> int:
 def _serve(arguments: Namespace) -> int:
     ignore_hangup()
     import msgspec
-    import uvloop
 
+    from hythe.cli.server_processes import run_server
+    from hythe.registry.installation import Kind
     from hythe.registry.mirror.upstreams import Upstreams
     from hythe.server.log import set_up_logging
     from hythe.server.private_registry import serve_registry
@@ -87,14 +87,18 @@ def _serve(arguments: Namespace) -> int:
         return msgspec.structs.replace(loaded.settings, mirrors=mirrors.strip())
 
     settings = read()
-    set_up_logging(settings.log_format)
+    set_up_logging(settings.log_format, settings.log_level)
     warn_of_unknown_variables()
 
     def ready(address: tuple[str, int]) -> None:
         report_ready(settings.log_format, registry_welcome(settings, address), ready_event(settings, address))
 
-    served = serve_registry(settings, arguments.htpasswd, read_only=arguments.read_only, read=read, ready=ready)
-    return run_logged(settings.log_format, lambda: uvloop.run(served))
+    def serve(
+        now: Settings, told: Callable[[tuple[str, int]], None], siblings: "Siblings | None"
+    ) -> Coroutine[Any, Any, None]:
+        return serve_registry(now, arguments.htpasswd, read=read, ready=told, siblings=siblings)
+
+    return run_server(settings, Kind.REGISTRY, read, serve, ready)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from hythe.cli.command import Command
 from hythe.cli.environment import ignore_hangup, warn_of_unknown_variables
-from hythe.cli.server_report import report_ready, run_logged
+from hythe.cli.server_report import report_ready
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 from hythe.settings import Settings
 
@@ -20,8 +20,9 @@ hythe serve --database-url postgresql://hythe@db/hythe"""
 
 def _run(arguments: Namespace) -> int:
     ignore_hangup()
-    import uvloop
 
+    from hythe.cli.server_processes import run_server
+    from hythe.registry.installation import Kind
     from hythe.server.hub import serve_hub
     from hythe.server.log import set_up_logging
     from hythe.server.start_checks import HUB_CHECKS
@@ -31,14 +32,14 @@ def _run(arguments: Namespace) -> int:
         return load_settings(arguments, checks=HUB_CHECKS).settings
 
     settings = read()
-    set_up_logging(settings.log_format)
+    set_up_logging(settings.log_format, settings.log_level)
     warn_of_unknown_variables()
 
     def ready(address: tuple[str, int]) -> None:
         welcome = hub_welcome(settings, address, sys.argv[0])
         report_ready(settings.log_format, welcome, ready_event(settings, address))
 
-    return run_logged(settings.log_format, lambda: uvloop.run(serve_hub(settings, read, ready)))
+    return run_server(settings, Kind.HUB, read, lambda now, told, siblings: serve_hub(now, read, told, siblings), ready)
 
 
 def _configure(parser: ArgumentParser) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from argon2 import PasswordHasher
 
 from hythe.database import Database
+from hythe.database.liveness import DatabaseLiveness
+from hythe.database.maintenance import Maintenance, for_upkeep, maintenance_of
 from hythe.egress.policy import EgressPolicy
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.accounts.account_events import AccountListener
@@ -141,6 +143,8 @@ class HubServices:
     transfers: TransferService
     descriptions: Descriptions
     keys: SigningKeys
+    liveness: DatabaseLiveness
+    maintenance: Maintenance
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings."""
@@ -164,12 +168,13 @@ async def open_foundation(
     """Load or create the signing keys, and count pulls until the block ends. Raises SecretBoxError."""
     secret_box, keys = await _open_keys(database, settings, clock)
     passwords = Passwords(hasher=hasher)
-    attempts = LoginThrottle(database, secret_box.derive("failed sign-ins"), clock)
-    guesses = AccountThrottle(database, clock)
+    upkeep = for_upkeep(database)
+    attempts = LoginThrottle(upkeep, secret_box.derive("failed sign-ins"), clock)
+    guesses = AccountThrottle(upkeep, clock)
     sign_up_limit = SignUpLimit(database, settings.sign_ups_per_address, clock)
     identity_accounts = IdentityAccounts(database, clock, sign_up_limit, settings)
     credentials = CredentialService(
-        database,
+        upkeep,
         passwords,
         attempts,
         guesses,
@@ -207,7 +212,7 @@ async def open_foundation(
 
 async def _open_keys(database: Database, settings: Settings, clock: Clock) -> tuple[SecretBox, SigningKeys]:
     secret_box = await open_secret_box(database, settings)
-    keys = SigningKeys(database, secret_box, clock, timedelta(seconds=settings.token_lifetime))
+    keys = SigningKeys(for_upkeep(database), secret_box, clock, timedelta(seconds=settings.token_lifetime))
     try:
         await keys.open()
     except SecretBoxError:
@@ -286,6 +291,8 @@ def make_hub(
         repositories=RepositoryService(database, access, registry.repositories, descriptions, clock),
         descriptions=descriptions,
         keys=keys,
+        liveness=registry.liveness,
+        maintenance=maintenance_of(database),
     )
 
 
@@ -387,7 +394,7 @@ def _second_factors(
         foundation.clock,
     )
     passkeys = Passkeys(states, clock)
-    guesses = AccountThrottle(database, clock)
+    guesses = AccountThrottle(for_upkeep(database), clock)
     checks = FactorChecks(database, foundation.attempts, guesses, secret_box, passkeys, clock)
     confirmations = ConfirmationService(database, access, foundation.credentials, checks, passkeys, clock)
     pending = PendingSignIns(database, checks, passkeys, states, clock)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hythe.database import Database
+from hythe.database.liveness import DatabaseLiveness
 from hythe.oci.digest import Digest
 from hythe.registry.access import Access
 from hythe.registry.blobs import Blobs
@@ -47,6 +48,7 @@ class RegistryServices:
     ) -> None:
         self._storage = storage
         self.database = database
+        self.liveness = DatabaseLiveness(database)
         self.access = access
         self.listeners = listeners
         self.policy = policy
@@ -67,8 +69,12 @@ class RegistryServices:
 
     async def try_storage(self) -> None:
         """Make requests to the blob store, and report missing blobs. Raises StorageUnavailable if it fails."""
-        await self._storage.stat(Digest.of(b""))
+        await self.ask_storage()
         await report_missing_blobs(self.database, self._storage)
+
+    async def ask_storage(self) -> None:
+        """Make one request to the blob store. Raises StorageUnavailable if it fails."""
+        await self._storage.stat(Digest.of(b""))
 
     async def run_housekeeping(self) -> None:
         """Run garbage collection repeatedly until cancelled, and delete what deleted repositories contained."""

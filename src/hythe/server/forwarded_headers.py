@@ -1,4 +1,4 @@
-"""The headers with which a reverse proxy says who its client is, and whether the client uses TLS.
+"""The headers with which a reverse proxy says who its client is, whether it uses TLS, and the ID of its request.
 
 Anyone can send them, so only those of trusted proxies count. A proxy that is not named in ``trusted_proxies`` is the
 commonest mistake of operators: links and token realms then begin with http://, and all clients have one address. So the
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from hythe.settings import IPNetwork
+from hythe.telemetry.request_record import REQUEST_ID_HEADER, RequestRecord, current_record, is_request_id
 
 MAX_REPORTED = 20
 """Peers for which a line is logged: anyone can send the headers."""
@@ -39,12 +40,16 @@ class ForwardedHeaders:
         """Trust these proxies from the next request on."""
         spellings = [spelling for network in proxies for spelling in _spellings(network)]
         self._trusted = ProxyHeadersMiddleware(self._application, spellings)  # type: ignore[arg-type]
+        self._trusts = bool(spellings)
         self._reported.clear()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
         if self._reports and len(self._reported) < MAX_REPORTED:
             self._report(scope)
+        record = current_record()
+        if self._trusts and record is not None and (scope.get("client") or ("",))[0] in self._trusted.trusted_hosts:
+            _take_over(scope, record)
         await self._trusted(scope, receive, send)  # type: ignore[arg-type]
 
     def _report(self, scope: Scope) -> None:
@@ -87,6 +92,15 @@ class ForwardedHeaders:
 
     def _advice(self) -> str:
         return "" if self._has_public_url else ", and set public_url to the address that clients use"
+
+
+def _take_over(scope: Scope, record: RequestRecord) -> None:
+    """Use the ID of the proxy, so that its log and ours name the same one, and the parent of its trace."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID_HEADER and is_request_id(given := str(value, "latin-1")):
+            record.id = given
+        elif name == b"traceparent":
+            record.trace_parent = str(value, "latin-1")
 
 
 def _titles(names: list[bytes]) -> str:

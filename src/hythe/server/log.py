@@ -1,4 +1,4 @@
-"""Log format: text or JSON, on stderr."""
+"""Log format: text or JSON, on stderr. Lines about a request have its ID."""
 
 import logging
 import sys
@@ -7,18 +7,29 @@ from typing import Any
 import structlog
 
 from hythe.control_characters import escape_controls, escape_line, escape_log
+from hythe.telemetry.request_record import current_request_id
+
+
+def _add_request_id(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    if request_id := current_request_id():
+        event.setdefault("request_id", request_id)
+    return event
+
 
 _SHARED: list[Any] = [
-    structlog.contextvars.merge_contextvars,
+    _add_request_id,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
 
-def set_up_logging(log_format: str) -> None:
-    """Write the log of this program and its libraries to stderr as ``text`` or ``json``."""
+def set_up_logging(log_format: str, log_level: str = "info") -> None:
+    """Write the log of this program and its libraries to stderr as ``text`` or ``json``.
+
+    ``log_level``: the least level of lines that are written, such as ``warning``.
+    """
     structlog.configure(
-        processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[structlog.stdlib.filter_by_level, *_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -32,10 +43,11 @@ def set_up_logging(log_format: str) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
-    # Their INFO lines repeat ours or are noise.
-    for name in ("uvicorn.error", "alembic", "aiohttp"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    level: int = logging.getLevelNamesMapping()[log_level.upper()]
+    root.setLevel(level)
+    # Their lines of lower levels repeat ours or are noise.
+    for name in ("uvicorn.error", "alembic", "aiohttp", "asyncio", "urllib3"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def _renderers(log_format: str) -> list[Any]:

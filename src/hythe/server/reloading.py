@@ -16,8 +16,10 @@ from hythe.settings import Settings, SettingsError
 
 RELOADED = frozenset(
     {
-        *("tls_cert", "tls_key", "trusted_proxies", "allowed_hosts", "log_format"),
-        *("idle_timeout", "stall_timeout", "stop_timeout"),
+        *("tls_cert", "tls_key", "trusted_proxies", "allowed_hosts"),
+        *("log_format", "log_level", "access_log", "slow_request", "slow_query"),
+        *("idle_timeout", "stall_timeout", "stop_timeout", "drain_delay"),
+        *("read_only", "transfer_rate", "connections", "connections_per_address"),
         *("mirrors", "mirror_age", "mirror_size", "manifest_size"),
         *("grace_period", "garbage_interval", "upload_lifetime", "replaced_lifetime"),
         *("sign_up", "sign_ups_per_address", "token_lifetime", "audit_retention"),
@@ -77,6 +79,12 @@ class SettingsReload:
         log.info("settings reloaded; changed: %s", ", ".join(reloaded) or "none")
         if remaining := [name for name in changed if name not in reloaded]:
             log.warning("changed settings that take effect after a restart: %s", ", ".join(remaining))
+
+
+def reloadable_part(old: Settings, new: Settings) -> Settings:
+    """Return the old settings with those changes that a running server takes over."""
+    names = [name for name in RELOADED if _is_reloadable(name, old, new)]
+    return msgspec.structs.replace(old, **{name: getattr(new, name) for name in names})
 
 
 def _is_reloadable(name: str, old: Settings, new: Settings) -> bool:

@@ -25,6 +25,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     listen: Annotated[str, Meta(description="Address to listen on, HOST:PORT.")] = "127.0.0.1:5000"
     data: Annotated[str, Meta(description="Folder for all data: database, blobs, keys.")] = "~/.local/share/hythe/hub"
+    processes: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
+        Meta(description="Processes that share the port: a number, or auto: half the cores, or 1 with SQLite."),
+    ] = "auto"
+    read_only: Annotated[
+        bool, Meta(description="Whether every change is refused for now, with a banner on all pages (maintenance).")
+    ] = False
     public_url: Annotated[
         str,
         Meta(description="Public URL of the hub, such as https://hub.example.com; empty: the host of each request."),
@@ -189,6 +196,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stall_timeout: Annotated[
         int, Seconds, PositiveDuration, Meta(description="A transfer is aborted after this time without progress.")
     ] = 120
+    transfer_rate: Annotated[
+        int,
+        Bytes,
+        ByteCount,
+        Meta(description="Least bytes per second of a request's body, over the time of a stall; 0: no minimum."),
+    ] = 100
+    connections: Annotated[
+        int, Count, Meta(description="Connections at the same time; more are answered with 503. 0: no limit.")
+    ] = 16384
+    connections_per_address: Annotated[
+        int,
+        Count,
+        Meta(description="Of these, connections of one IPv4 address or IPv6 /64 network; 0: no limit."),
+    ] = 1000
+    drain_delay: Annotated[
+        int,
+        Seconds,
+        Duration,
+        Meta(description="How long a server that got SIGTERM keeps accepting requests, while /readyz says no."),
+    ] = 0
     stop_timeout: Annotated[
         int, Seconds, Duration, Meta(description="How long running transfers can continue after SIGTERM.")
     ] = 20
@@ -293,6 +320,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     mail_from: Annotated[str, Meta(description="Sender address of e-mail.")] = "hythe@localhost"
     log_format: Annotated[str, Meta(pattern="^(text|json)$", description="Format of log lines: text or json.")] = "text"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least level of log lines: debug, info, warning or error."),
+    ] = "info"
+    access_log: Annotated[
+        bool, Meta(description="Whether each request is logged on stderr, in the combined format or as JSON.")
+    ] = False
+    slow_request: Annotated[
+        float, Meta(ge=0, le=86400, description="Requests that take longer are logged, in seconds; 0: none.")
+    ] = 5.0
+    slow_query: Annotated[
+        float,
+        Meta(ge=0, le=86400, description="Database statements that take longer are logged, in seconds; 0: none."),
+    ] = 1.0
+    metrics_listen: Annotated[
+        str,
+        Meta(description="Address of /metrics, HOST:PORT, such as 127.0.0.1:9464; empty: off. It asks for no password."),
+    ] = ""
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            description="OTLP/HTTP collector of traces, such as http://127.0.0.1:4318; empty: OTEL_ variables, or none.",
+            extra={"masked": "password"},
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         require_valid(self)
@@ -322,3 +374,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def address(self) -> tuple[str, int]:
         """The host and port to listen on; port 0 selects a free one."""
         return parse_listen(self.listen)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """The host and port of ``metrics_listen``; None if it is off."""
+        return parse_listen(self.metrics_listen) if self.metrics_listen else None

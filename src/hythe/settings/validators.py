@@ -143,6 +143,8 @@ def require_server_name(text: str) -> None:
 VALIDATORS: Mapping[str, Callable[[str], object]] = MappingProxyType(
     {
         "listen": parse_listen,
+        "metrics_listen": parse_listen,
+        "otlp_endpoint": parse_http_url,
         "data": require_path,
         "public_url": require_public_url,
         "allowed_hosts": parse_allowed_hosts,

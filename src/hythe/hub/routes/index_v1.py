@@ -45,8 +45,9 @@ class FoundRepositories(msgspec.Struct, frozen=True):
     results: tuple[FoundRepository, ...]
 
 
-async def ping(_hub: HubServices, _request: Request) -> Response:
-    """Confirm that this is an index."""
+async def ping(hub: HubServices, _request: Request) -> Response:
+    """Confirm that this is an index, and that it can respond to more than this. Raises UnavailableError."""
+    await hub.liveness.require()
     return _json(True, HTTPStatus.OK)
 
 

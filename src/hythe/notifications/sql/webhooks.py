@@ -1,9 +1,9 @@
 """Rows of outgoing webhooks and their deliveries."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, select, update
+from sqlalchemy import Row, bindparam, delete, func, select, update
 
 from hythe.database import Session
 from hythe.database.port import insert
@@ -17,6 +17,18 @@ CHAINED = "chained"
 DELIVERIES_AT_ONCE = 50
 """Deliveries to delete in one step."""
 
+MAX_COUNTED = 100_000
+"""Waiting deliveries that are counted."""
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before every delivery. SQLite would not use the index for IS NOT NULL."""
+
+_COUNT_WAITING = select(func.count()).select_from(
+    select(webhook_deliveries.c.id)
+    .where(webhook_deliveries.c.due_at > bindparam("beginning"))
+    .limit(MAX_COUNTED)
+    .subquery("waiting")
+)
 _OWN = webhooks.c.repository_id == bindparam("id")
 _SOME_DELIVERIES = (
     select(webhook_deliveries.c.id)
@@ -93,6 +105,12 @@ async def due(session: Session, now: datetime, limit: int) -> list[WebhookDelive
     """Return deliveries that are due, oldest first."""
     statement = select(webhook_deliveries).where(webhook_deliveries.c.due_at <= now)
     return [_delivery(row) for row in await session.rows(statement.order_by(webhook_deliveries.c.due_at).limit(limit))]
+
+
+async def count_waiting(session: Session) -> int:
+    """Count the deliveries that are neither made nor given up, up to MAX_COUNTED."""
+    row = await session.row(_COUNT_WAITING, {"beginning": BEGINNING})
+    return int(row[0]) if row else 0
 
 
 async def claim(session: Session, delivery: WebhookDelivery, until: datetime) -> bool:

@@ -13,6 +13,7 @@ from hythe.hub.routes import application, docker_hub
 from hythe.hub.routes.declared_route import Declared
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.notifications.routes import webhooks
+from hythe.server.hub import HEALTH
 
 NO_SERVICES: Any = Mock()
 """The endpoints are used as descriptions only."""
@@ -32,6 +33,7 @@ MACHINES: tuple[tuple[str, str, Declared], ...] = (
     ("POST", "/hooks/{id}", RouteRule.SIGNATURE),
     ("POST", webhooks.CALLBACK_PATH, RouteRule.SECRET_ADDRESS),
     ("GET", "/api/openapi.json", RouteRule.PUBLIC),
+    *HEALTH,
     ("GET", "/static/{name}", RouteRule.PUBLIC),
 )
 """What is neither the registry protocol nor an API nor a page."""

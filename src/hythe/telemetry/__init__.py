@@ -1,0 +1,1 @@
+"""What a running server reports about itself: metrics, the request of each log line, slow statements, traces."""
