@@ -37,11 +37,11 @@ from hythe.database.tables.metadata import METADATA
 
 
 def _included(_object: object, name: str | None, kind: str, reflected: bool, _other: object) -> bool:
-    """Leave out what METADATA cannot say: FTS5 tables, and the column and indexes of PostgreSQL's search."""
+    """Leave out what METADATA lacks: FTS5 tables, the column and indexes of PostgreSQL's search, and ``changes``."""
     if not reflected or name is None:
         return True
     if kind == "table":
-        return not name.startswith(("search_words", "search_trigrams"))
+        return not name.startswith(("search_words", "search_trigrams", "change"))
     if kind == "column" and name == "words":  # generated, in search_documents
         return False
     return not (kind == "index" and name.startswith("search_documents_"))
