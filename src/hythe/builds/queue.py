@@ -32,6 +32,7 @@ from hythe.builds.sql.queue import Candidate, Lease
 from hythe.builds.status import BuildStatus
 from hythe.database import Database, DatabaseError, Session
 from hythe.forges.source_ref import SourceRef
+from hythe.wake_ups import WakeUp
 from hythe.worker.protocol import BuildOutcome, BuildStep, CheckedOutCommit
 
 POLL_INTERVAL = 1.0
@@ -57,6 +58,19 @@ class ClaimedBuild(msgspec.Struct, frozen=True):
     key: str
 
 
+class Arrivals(WakeUp):
+    """A build was queued, or another ended: all that wait for a build look again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: set[asyncio.Event] = set()
+
+    def set_here(self) -> None:
+        """Wake everything that waits in this process."""
+        for event in self.waiting:
+            event.set()
+
+
 class BuildQueue:
     """Queued and running builds."""
 
@@ -64,7 +78,7 @@ class BuildQueue:
         self._database = database
         self._policy = policy
         self._listeners = listeners
-        self._arrivals: set[asyncio.Event] = set()
+        self.arrivals = Arrivals()
         self.is_closed = False
 
     @property
@@ -105,24 +119,23 @@ class BuildQueue:
 
     def wake(self) -> None:
         """Wake the claims that wait for a build."""
-        for event in self._arrivals:
-            event.set()
+        self.arrivals.set()
 
     def close(self) -> None:
         """Hand out no more builds from this server, which is stopping, and end the requests that wait for one."""
         self.is_closed = True
-        self.wake()
+        self.arrivals.set_here()
 
     async def wait_for_work(self, interval: float) -> None:
         """Return once a build is queued or running; check every ``interval`` seconds and when one is queued here."""
         arrival = asyncio.Event()
-        self._arrivals.add(arrival)
+        self.arrivals.waiting.add(arrival)
         try:
             while not await self._has_work():
                 await asyncio.gather(asyncio.wait_for(arrival.wait(), interval), return_exceptions=True)
                 arrival.clear()
         finally:
-            self._arrivals.discard(arrival)
+            self.arrivals.waiting.discard(arrival)
 
     async def _has_work(self) -> bool:
         async with self._database.reading() as session:
@@ -131,7 +144,7 @@ class BuildQueue:
     async def claim(self, worker: str, wait: float = 0) -> ClaimedBuild | None:
         """Return the next build for this worker; None if there is none within ``wait`` seconds."""
         arrival = asyncio.Event()
-        self._arrivals.add(arrival)
+        self.arrivals.waiting.add(arrival)
         deadline = asyncio.get_running_loop().time() + wait
         try:
             while not self.is_closed:
@@ -144,7 +157,7 @@ class BuildQueue:
                 await asyncio.gather(with_timeout, return_exceptions=True)
             return None
         finally:
-            self._arrivals.discard(arrival)
+            self.arrivals.waiting.discard(arrival)
 
     async def _claim(self, worker: str) -> ClaimedBuild | None:
         async with self._database.reading() as session:

@@ -43,7 +43,8 @@ EXIT_STATUSES = {
         5, "check --database-url and --data, and that the database runs"
     ),
     "hythe.registry.storage.port.StorageUnavailable": ExitStatus(5, "check --data or --blob-store"),
-    "hythe.server.http.CannotListen": ExitStatus(1),
+    "hythe.server.listening.CannotListen": ExitStatus(1),
+    "hythe.server.data_lock.DataInUse": ExitStatus(7),
     "hythe.registry.htpasswd.HtpasswdError": ExitStatus(1),
     "hythe.registry.importing.NoRegistryFolder": ExitStatus(2),
     "hythe.oci.instruction.InvalidInstruction": ExitStatus(2, "'hythe help commit' shows examples"),

@@ -2,10 +2,10 @@
 
 import asyncio
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.environment import ignore_hangup, warn_of_unknown_variables
@@ -15,16 +15,20 @@ from hythe.cli.setting_flags import add_setting_flags, load_settings
 
 if TYPE_CHECKING:
     from hythe.registry.service import RegistryServices
+    from hythe.server.siblings import Siblings
+    from hythe.settings import Settings
 
 DATA = "~/.local/share/hythe/registry"
 """The default data folder of the private registry, separate from a hub's."""
 
 SETTINGS = (
-    "data", "database_url", "blob_store", "redirect_blobs", "tls_cert", "tls_key",
+    "listen", "processes", "read_only", "allowed_hosts", "data", "database_url", "blob_store",
+    "redirect_blobs", "tls_cert", "tls_key",
     "manifest_size", "sparse_images", "protect_images",
     "mirrors", "mirror_age", "mirror_size", "internal_networks", "grace_period", "garbage_interval",
     "upload_lifetime", "replaced_lifetime",
-    "idle_timeout", "stall_timeout", "stop_timeout", "log_format",
+    "idle_timeout", "stall_timeout", "transfer_rate", "connections", "connections_per_address",
+    "drain_delay", "stop_timeout", "log_format",
 )  # fmt: skip
 """The settings that apply without a hub."""
 
@@ -48,7 +52,7 @@ def _configure(parser: ArgumentParser) -> None:
         metavar="[NAME=]URL",
         help="pull through and cache this registry; can be repeated, with NAMEs",
     )
-    add_setting_flags(serve, (*SETTINGS, *SETTINGS_OF_SERVER))
+    add_setting_flags(serve, SETTINGS)
     serve.set_defaults(handler=_serve)
 
     importer = verbs.add_parser("import", help="import the data of a docker-registry, and verify every blob")
@@ -94,7 +98,7 @@ def _serve(arguments: Namespace) -> int:
         report_ready(settings.log_format, registry_welcome(settings, address), ready_event(settings, address))
 
     def serve(
-        now: Settings, told: Callable[[tuple[str, int]], None], siblings: "Siblings | None"
+        now: "Settings", told: Callable[[tuple[str, int]], None], siblings: "Siblings | None"
     ) -> Coroutine[Any, Any, None]:
         return serve_registry(now, arguments.htpasswd, read=read, ready=told, siblings=siblings)
 

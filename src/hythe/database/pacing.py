@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from time import perf_counter
 from typing import TypeVar
 
+from hythe.database.maintenance import MaintainedDatabase
 from hythe.database.port import Database, Dialect, Session
 from hythe.database.sqlite import SQLiteDatabase
 
@@ -30,6 +31,8 @@ def paced(database: Database) -> Database:
 
     PostgreSQL needs no pauses: its transactions do not wait for each other.
     """
+    if isinstance(database, MaintainedDatabase):
+        return MaintainedDatabase(paced(database.inner), database.maintenance)
     return PacedSQLite(database) if isinstance(database, SQLiteDatabase) else database
 
 

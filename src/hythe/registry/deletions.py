@@ -23,6 +23,7 @@ from hythe.registry.policy import Policy
 from hythe.registry.sql import blobs as blob_store
 from hythe.registry.sql import deletions as store
 from hythe.registry.sql import repositories as repository_store
+from hythe.wake_ups import WakeUp
 
 INLINE_TIME = 0.3
 """Seconds that a deletion takes before its response; housekeeping does the rest."""
@@ -70,17 +71,18 @@ class Deletions:
         self._listeners = listeners
         self._policy = policy
         self._clock = clock
-        self._wanted = asyncio.Event()
+        self.wanted = WakeUp()
+        """Set when ``run`` has to continue what a request began."""
 
     async def begin(self, repository: RepositoryRef) -> None:
         """Delete the rows of a repository that was just deleted, as far as that takes no time; the rest follows."""
         try:
             until = perf_counter() + INLINE_TIME
             if not await self._empty(repository.id, _Progress(), lambda: perf_counter() < until):
-                self._wanted.set()
+                self.wanted.set()
         except DatabaseError:
             log.exception("cannot delete the content of a deleted repository now; will be retried")
-            self._wanted.set()
+            self.wanted.set()
 
     async def free(self, namespace: str) -> bool:
         """Unlink the blobs of the namespace's deleted repositories; return whether there were such repositories."""
@@ -92,7 +94,7 @@ class Deletions:
 
     async def run(self) -> None:
         """Delete what is left, until cancelled; log failures and retry."""
-        await repeat(self.finish, INTERVAL, "deletion of repositories", self._wanted)
+        await repeat(self.finish, INTERVAL, "deletion of repositories", self.wanted)
 
     async def finish(self) -> None:
         """Delete everything that is left of deleted repositories, and mark the dependents of deleted manifests."""

@@ -46,6 +46,7 @@ from hythe.registry.sql import uploads as upload_store
 from hythe.registry.sql.garbage_collection import DuePages, DuePosition, GarbageRun
 from hythe.registry.storage.port import BlobStore, StorageError, UploadSession
 from hythe.telemetry.metrics import GARBAGE_BYTES, GARBAGE_RUNS
+from hythe.wake_ups import WakeUp
 
 DOOM_LIFETIME = timedelta(seconds=60)
 """After this time the process that was deleting a doomed blob is assumed dead."""
@@ -123,7 +124,8 @@ class GarbageCollection:
         self._storage = storage
         self._policy = policy
         self._clock = clock
-        self._requested = asyncio.Event()
+        self.requested = WakeUp()
+        """Set to begin a run."""
         self._requested_by = ""
         self.running_since: datetime | None = None
         """When the run of this process began; None: there is none."""
@@ -131,7 +133,7 @@ class GarbageCollection:
     def request(self, by: str) -> None:
         """Let ``run`` begin its next run now, or right after the present one. ``by`` is recorded."""
         self._requested_by = by
-        self._requested.set()
+        self.requested.set()
 
     async def collect(self, *, dry_run: bool = False, by: str = "") -> Collected:
         """Free what is due. With ``dry_run``, only report what would be deleted, without writing.
@@ -154,7 +156,7 @@ class GarbageCollection:
         while True:
             totals = GarbageTotals()
             by, self._requested_by = self._requested_by, ""
-            self._requested.clear()
+            self.requested.clear()
             try:
                 await self._recorded(by, totals.add)
             except Exception:
@@ -163,7 +165,7 @@ class GarbageCollection:
             if totals.blobs:
                 log.info("freed %d blobs, %d bytes", totals.blobs, totals.bytes)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._requested.wait(), self._policy.garbage_interval.total_seconds())
+                await asyncio.wait_for(self.requested.wait(), self._policy.garbage_interval.total_seconds())
 
     async def _recorded(self, by: str, report: Report) -> int:
         """Free what is due, record the run, and return the number of expired uploads."""
@@ -412,6 +414,11 @@ class GarbageCollection:
         for digest, error in failures.items():
             log.error("failed to delete the content of %s, will be retried in the next run: %s", digest, error)
         return frozenset(map(str, failures))
+
+
+def _count_run(result: str, totals: GarbageTotals) -> None:
+    GARBAGE_RUNS.add(result)
+    GARBAGE_BYTES.add(amount=totals.bytes)
 
 
 class _Doomed(msgspec.Struct, frozen=True):

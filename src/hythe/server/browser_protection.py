@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from hythe.oci.errors import ErrorCode, WireError, encode_errors
 from hythe.registry.routes.cross_site import is_cross_site
 from hythe.registry.routes.http import Response, find_header, send_response
-from hythe.server.http import Address
+from hythe.server.listening import Address
 from hythe.settings import Settings
 from hythe.settings.addresses import ends_in_number, is_host_name, is_ip_address
 

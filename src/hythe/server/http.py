@@ -8,17 +8,18 @@ ASGI that applications can use:
 - ``http.response.body`` with the key ``stop_when_gone`` raises ConnectionResetError if the client has disconnected,
   so that the rest of a long body is not produced;
 - a transfer in which no byte moves for ``stall_timeout`` seconds ends like a disconnect.
+
+Each request has a RequestRecord, and its ID is in the response. An ``Observer`` gets the records of all requests.
 """
 
 import asyncio
-import errno
 import gc
 import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import msgspec
@@ -26,19 +27,25 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from hythe.oci.errors import ErrorCode, WireError, encode_errors
 from hythe.server.certificate import Certificate
+from hythe.server.connections import Connections, Verdict
 from hythe.server.forwarded_headers import ForwardedHeaders
 from hythe.server.idle_timeouts import unsent_by_kernel, while_moving
 from hythe.server.reloading import SettingsReload
 from hythe.server.response import MAX_COPIED_BODY, Header, announced_length, whole_response
 from hythe.server.sendfile import FileSender
+from hythe.server.siblings import Siblings
+from hythe.server.stoppable_server import StoppableServer
+from hythe.server.stopping import Stopping
 from hythe.settings import IPNetwork, Settings
+from hythe.telemetry.metrics import HTTP_RUNNING
+from hythe.telemetry.request_record import REQUEST_ID_HEADER, RequestRecord, set_current_record
 
-Address: TypeAlias = tuple[str, int]
+Observer: TypeAlias = Callable[[Scope, RequestRecord, bool], None]
+"""Called with each request once it ends; the last argument is whether the response is complete."""
 
 EXTENSIONS = {"http.response.pathsend": {"ranges": True}}
-MAX_BACKLOG = 2048
-
 MAX_HEADERS_SIZE = 65536
 """Bytes of a request's headers: enough for tokens and long paths, and bounded to protect the memory."""
 
@@ -53,23 +60,14 @@ LINGER_TIMEOUT = 5.0
 TLS_CLOSE_TIMEOUT = 0.5
 """Seconds that an idle TLS client has for the closing handshake when the server stops."""
 
+REFUSED_TIMEOUT = 5.0
+"""Seconds within which a connection over the limit must send the request that is answered with 503."""
 
-_LISTEN_HINTS = {
-    errno.EADDRINUSE: "another program listens there: stop it, or use another port in --listen",
-    errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE: use another port in --listen",
-    errno.EADDRNOTAVAIL: "this machine does not have that address: use one of its own in --listen, or 0.0.0.0",
-    errno.EAFNOSUPPORT: "this machine has no IPv6: use an IPv4 address in --listen, such as 0.0.0.0",
-}
+RETRY_AFTER = 5
+"""Seconds after which a client that was refused should try again."""
 
 
-class CannotListen(OSError):
-    """The server cannot listen on the address of the setting; ``hint`` says what to do."""
-
-    def __init__(self, address: Address, error: OSError) -> None:
-        host, port = address
-        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        super().__init__(f"cannot listen on {shown}: {error.strerror or error}")
-        self.hint = _LISTEN_HINTS.get(error.errno or 0, "use an address of this machine in --listen")
+_RUNNING = HTTP_RUNNING.cell()
 
 
 class HTTPOptions(msgspec.Struct, frozen=True):
@@ -79,48 +77,34 @@ class HTTPOptions(msgspec.Struct, frozen=True):
     stall_timeout: int
     stop_timeout: int
     certificate: Certificate | None = None
+    drain_delay: int = 0
+    transfer_rate: int = 0
+    connections: Connections | None = None
     proxies: tuple[IPNetwork, ...] = ()
     public_url: str = ""
     report_proxies: bool = True
 
     @classmethod
-    def of(cls, settings: Settings) -> "HTTPOptions":
-        """Return the options in the settings. Raises SettingsError if the certificate is invalid."""
-        certificate = Certificate.of(settings)
+    def of(cls, settings: Settings, processes: int = 1) -> "HTTPOptions":
+        """Return the options in the settings, for one of ``processes`` that share the port.
+
+        Raises SettingsError if the certificate is invalid.
+        """
         return cls(
             settings.idle_timeout,
             settings.stall_timeout,
             settings.stop_timeout,
-            certificate,
+            Certificate.of(settings),
+            settings.drain_delay,
+            settings.transfer_rate,
+            Connections(settings, processes),
             settings.proxies,
             settings.public_url,
         )
 
 
-def bind(address: Address) -> socket.socket:
-    """Return a listening socket. Raises CannotListen."""
-    host, port = address
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(MAX_BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise CannotListen(address, error) from error
-    listener.setblocking(False)
-    return listener
-
-
-def url_of(settings: Settings, address: Address) -> str:
-    """Return the URL of a listening address, with loopback for all addresses, without a trailing slash."""
-    host, port = address
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (compared, not listened on)
-    scheme = "https" if settings.tls_cert else "http"
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+def _observe_nothing(_scope: Scope, _record: RequestRecord, _complete: bool) -> None:
+    """An Observer for servers without telemetry."""
 
 
 async def serve(
@@ -129,10 +113,15 @@ async def serve(
     options: HTTPOptions,
     reload: SettingsReload,
     on_stop: Callable[[], None] = lambda: None,
+    *,
+    observer: Observer = _observe_nothing,
+    stopping: Stopping | None = None,
+    siblings: Siblings | None = None,
 ) -> None:
     """Serve requests on ``listener`` until SIGTERM or SIGINT, then wait for running transfers; SIGHUP is ``reload``.
 
-    ``on_stop`` is called when the stop begins; it should end requests that wait for an event.
+    ``on_stop`` is called when connections are no longer accepted; it should end requests that wait for an event.
+    ``stopping`` is told as soon as the signal arrives. ``siblings`` share the port; their supervisor handles SIGINT.
     """
     _allow_many_files()
     gc.freeze()  # or a full collection would visit every loaded module, which blocks the loop for 100 ms
@@ -140,28 +129,48 @@ async def serve(
         application, options.proxies, public_url=options.public_url, report=options.report_proxies
     )
     server = _server(forwarded, options)
-    server.on_stop = on_stop
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
-    loop.add_signal_handler(signal.SIGHUP, reload.request)
+    server.on_stop, server.stopping, server.siblings = on_stop, stopping or Stopping(), siblings
     sender = FileSender(options.stall_timeout)
-    protocol = server.config.http_protocol_class = _protocol_class(options, sender)
-    reload.listeners += (partial(_apply, server.config, protocol), lambda new: forwarded.trust(new.proxies))
+    protocol = server.config.http_protocol_class = _protocol_class(options, sender, observer, server.stopping)
+    reload.listeners += (partial(_apply, server, protocol), lambda new: forwarded.trust(new.proxies))
     if options.certificate is not None:
         reload.listeners.append(options.certificate.apply)
+    _handle_signals(server, reload)
     try:
         await server.serve(sockets=[listener])
     finally:
         await sender.close()
+        if siblings is not None:
+            siblings.close()
 
 
-def _apply(config: uvicorn.Config, protocol: "type[_Protocol]", settings: Settings) -> None:
+def _handle_signals(server: StoppableServer, reload: SettingsReload) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload.request)
+    if server.siblings is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        return
+    # A service manager sends SIGTERM to this process and to its supervisor, which sends "stop": both are one request.
+    loop.add_signal_handler(signal.SIGTERM, server.stop_once)
+    server.siblings.on("stop", server.stop_once)
+    server.siblings.on("end", server.end)
+    server.siblings.on("reload", reload.request)
+    for other in range(len(server.siblings.listeners)):
+        server.siblings.on(f"accept {other}", partial(server.accept_for, other))
+        server.siblings.on(f"decline {other}", partial(server.decline_for, other))
+
+
+def _apply(server: StoppableServer, protocol: "type[_Protocol]", settings: Settings) -> None:
     """Take over changed timeouts; those of open connections stay, except while they wait for bytes."""
     protocol.idle_timeout, protocol.stall_timeout = settings.idle_timeout, settings.stall_timeout
+    protocol.transfer_rate = settings.transfer_rate
+    if protocol.open_connections is not None:
+        protocol.open_connections.apply(settings)
     protocol.file_sender.apply(settings.stall_timeout)
-    config.timeout_keep_alive = settings.idle_timeout
-    config.timeout_graceful_shutdown = settings.stop_timeout
+    server.drain_delay = settings.drain_delay
+    server.config.timeout_keep_alive = settings.idle_timeout
+    server.config.timeout_graceful_shutdown = settings.stop_timeout
 
 
 def _allow_many_files() -> None:
@@ -171,23 +180,7 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, stopped only by ``stop``: its own handler would end the process with the signal, not 0."""
-
-    on_stop: Callable[[], None]
-
-    def stop(self) -> None:
-        """Stop listening and wait for running requests; a second call ends them."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-        self.on_stop()
-
-    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Do nothing: ``serve`` handles signals."""
-        return nullcontext()
-
-
-def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
+def _server(application: ASGIApp, options: HTTPOptions) -> StoppableServer:
     config = uvicorn.Config(
         application,
         http="httptools",
@@ -203,24 +196,36 @@ def _server(application: ASGIApp, options: HTTPOptions) -> _Server:
     )
     config.load()
     config.ssl = options.certificate.context if options.certificate is not None else None
-    return _Server(config)
+    server = StoppableServer(config)
+    server.drain_delay = options.drain_delay
+    return server
 
 
-def _protocol_class(options: HTTPOptions, sender: FileSender) -> "type[_Protocol]":
+def _protocol_class(options: HTTPOptions, sender: FileSender, observer: Observer, state: Stopping) -> "type[_Protocol]":
     class Protocol(_Protocol):
         idle_timeout = options.idle_timeout
         stall_timeout = options.stall_timeout
+        transfer_rate = options.transfer_rate
+        open_connections = options.connections
+        stopping = state
         file_sender = sender
+        observe = staticmethod(observer)
 
     return Protocol
 
 
 class _Protocol(HttpToolsProtocol):
-    """One connection: uvicorn's, with pathsend and idle timeouts."""
+    """One connection: uvicorn's, with pathsend, idle timeouts and limits."""
 
     idle_timeout: int
     stall_timeout: int
+    transfer_rate: int
+    open_connections: Connections | None
+    stopping: Stopping
     file_sender: FileSender
+    observe: Observer
+    _network = ""
+    _verdict = Verdict.SERVE
     _headers_timer: asyncio.TimerHandle | None = None
     _in_headers = True
     _headers_size = 0
@@ -228,11 +233,19 @@ class _Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timeout within which the headers of a request must arrive."""
         super().connection_made(transport)
-        self._headers_timer = self.loop.call_later(self.idle_timeout, transport.close)
+        if self.open_connections is not None:
+            self._network, self._verdict = self.open_connections.open(self.client[0] if self.client else "")
+        if self._verdict is Verdict.CLOSE:
+            transport.abort()
+            return
+        timeout = self.idle_timeout if self._verdict is Verdict.SERVE else REFUSED_TIMEOUT
+        self._headers_timer = self.loop.call_later(timeout, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timeout."""
         self._disarm()
+        if self.open_connections is not None:
+            self.open_connections.close(self._network)
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -279,7 +292,23 @@ class _Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         if self.scheme == "http":
             cycle.scope["extensions"] = EXTENSIONS  # type: ignore[typeddict-item]
+        if self.stopping.begun:
+            cycle.keep_alive = False  # so that no request is sent at the moment in which the connection is closed
+        if self._verdict is not Verdict.SERVE:
+            cycle.keep_alive, app = False, _refuse
         super()._start_asgi_task(cycle, _Exchange(self, cycle, app))  # type: ignore[arg-type]
+
+
+async def _refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer that there are too many connections (an ASGI application)."""
+    body = encode_errors(WireError(ErrorCode.UNAVAILABLE, "too many connections: try again in a few seconds"))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", b"%d" % RETRY_AFTER),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _stays_open(cycle: RequestResponseCycle, headers: Sequence[Header]) -> bool:
@@ -294,8 +323,23 @@ class _Exchange:
         self._cycle = cycle
         self._application = application
         self._head: Message | None = None
+        self._record = RequestRecord()
+        self._judged = (0.0, 0)
+        """Seconds waited and bytes received when the rate of the body was judged last."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        set_current_record(self._record)
+        _RUNNING.value += 1
+        try:
+            await self._handle(scope)
+        except BaseException:
+            self._record.status = self._record.status or 500  # which uvicorn sends
+            raise
+        finally:
+            _RUNNING.value -= 1
+            self._protocol.observe(scope, self._record, self._cycle.response_complete)
+
+    async def _handle(self, scope: Scope) -> None:
         try:
             await self._application(scope, self._receive, self._send)
         except ConnectionResetError:
@@ -308,14 +352,39 @@ class _Exchange:
 
     async def _receive(self) -> Message:
         if not self._cycle.more_body or self._cycle.body:
-            return await self._cycle.receive()  # type: ignore[return-value]
-        message: Message = await self._unless_stalled(self._cycle.receive)
-        return message
+            message: Message = await self._cycle.receive()  # type: ignore[assignment]
+        else:
+            begun = perf_counter()
+            message = await self._unless_stalled(self._cycle.receive)
+            self._record.waited += perf_counter() - begun
+        self._record.received += len(message.get("body", b""))
+        return message if self._is_fast_enough() else self._abort()
+
+    def _is_fast_enough(self) -> bool:
+        """Whether the body comes at the minimum rate, judged each time this has waited for it as long as for a stall.
+
+        A pause of the application is not the client's.
+        """
+        waited = self._record.waited - self._judged[0]
+        if waited < self._protocol.stall_timeout or not self._cycle.more_body:
+            return True
+        received = self._record.received - self._judged[1]
+        self._judged = (self._record.waited, self._record.received)
+        return received >= self._protocol.transfer_rate * waited
+
+    def _abort(self) -> Message:
+        self._cycle.transport.abort()
+        return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and announced_length(message["headers"]) is not None:
-            self._head = message  # sent with the body, which follows at once if its length is known
-            return
+        if message["type"] == "http.response.start":
+            self._record.status = message["status"]
+            self._record.responded = perf_counter()
+            # The list may be that of a cached response.
+            message = {**message, "headers": [*message["headers"], (REQUEST_ID_HEADER, self._record.id.encode())]}
+            if announced_length(message["headers"]) is not None:
+                self._head = message  # sent with the body, which follows at once if its length is known
+                return
         if self._head is not None:
             head, self._head = self._head, None
             if self._send_whole(head, message):
@@ -331,6 +400,7 @@ class _Exchange:
             await self._drain()
         if self._cycle.disconnected and message.get("stop_when_gone"):
             raise ConnectionResetError("the client disconnected")
+        self._record.sent += len(message.get("body", b""))
         last = message["type"] == "http.response.body" and not message.get("more_body")
         if last and self._cycle.more_body and not self._cycle.keep_alive:
             self._close_later()
@@ -374,6 +444,7 @@ class _Exchange:
         if content is None:
             return False
         cycle.transport.write(content)
+        self._record.sent += 0 if is_head else len(body)
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
@@ -389,6 +460,7 @@ class _Exchange:
             if not whole:
                 cycle.transport.abort()
                 return
+            self._record.sent += length
         if message.get("more_body"):
             cycle.expected_content_length -= length
             return
@@ -400,5 +472,4 @@ class _Exchange:
             async with asyncio.timeout(self._protocol.stall_timeout):
                 return await step()
         except TimeoutError:
-            self._cycle.transport.abort()
-            return {"type": "http.disconnect"}
+            return self._abort()

@@ -1,8 +1,9 @@
 """The hub: create every part, wire them together, and serve them."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute
@@ -18,10 +19,13 @@ from hythe.builds.routes import application as build_routes
 from hythe.builds.routes import forge_integration as forge_routes
 from hythe.builds.service import BuildsServices, make_builds
 from hythe.database import Database
+from hythe.database.maintenance import MaintainedDatabase, Maintenance
 from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
+from hythe.hub.access.route_rules import RouteRule
 from hythe.hub.logs.audit_listener import AuditListener
 from hythe.hub.routes import application as hub_routes
+from hythe.hub.routes.declared_route import Declared, DeclaredRoute
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.routes.docker_hub import is_docker_hub_path
 from hythe.hub.routes.repository_addresses import kept_slashes
@@ -33,14 +37,23 @@ from hythe.registry.installation import Kind
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
-from hythe.server.background import running
+from hythe.server.background import leading, running
 from hythe.server.browser_protection import OwnPagesOnly
-from hythe.server.http import Address, HTTPOptions, bind, serve
+from hythe.server.health import LIVE_PATH, READY_PATH, Health
+from hythe.server.http import HTTPOptions, serve
+from hythe.server.hub_metrics import BuildMetrics, hub_measurements
 from hythe.server.installation import open_stores
+from hythe.server.listening import Address
 from hythe.server.log import set_up_logging
+from hythe.server.maintenance_gate import MaintenanceGate
+from hythe.server.registry_metrics import RegistryMetrics
 from hythe.server.reloading import SettingsReload
-from hythe.server.worker import own_url, run_worker
+from hythe.server.siblings import Siblings, listening
+from hythe.server.stopping import Stopping
+from hythe.server.telemetry import ServerTelemetry
+from hythe.server.worker import LocalWorker, own_url
 from hythe.settings import Settings
+from hythe.wake_ups import WakeUp
 from hythe.web.routes import application as web_routes
 
 
@@ -55,27 +68,62 @@ class Services:
     builds: BuildsServices
     notifications: NotificationServices
     forges: ForgeServices
+    health: Health
 
     def apply(self, settings: Settings) -> None:
         """Take over changed settings of RELOADED."""
-        set_up_logging(settings.log_format)
+        set_up_logging(settings.log_format, settings.log_level)
         self.registry.apply(settings, Upstreams(settings.mirrors))
         self.hub.apply(settings)
         self.builds.apply(settings)
         self.notifications.apply(settings)
 
+    def wake_ups(self) -> dict[str, WakeUp]:
+        """Return the events that the processes of one server tell each other."""
+        return {
+            "builds": self.builds.queue.arrivals,
+            "accounts": self.hub.administration.unfinished,
+            "renames": self.hub.renames.renamed,
+            "teams": self.hub.teams.unfinished,
+            "deletions": self.registry.deletions.wanted,
+            "garbage": self.registry.garbage.requested,
+        }
+
+    def background(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """Return the endless tasks that write, and run in one process of a server."""
+        return (
+            self.registry.run_housekeeping,
+            self.hub.administration.run,
+            self.hub.audit_log.run,
+            self.hub.renames.run,
+            self.hub.mail_queue.run,
+            self.hub.password_resets.run,
+            self.hub.teams.run,
+            self.hub.tag_log_sequencer.run,
+            self.builds.scheduler.run,
+            self.builds.base_image_watch.run,
+            self.notifications.sender.run,
+            self.forges.run,
+        )
+
 
 @asynccontextmanager
-async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = False) -> AsyncIterator[Services]:
+async def open_hub(
+    settings: Settings, *, use_blobs: bool = True, pace: bool = False, maintenance: Maintenance | None = None
+) -> AsyncIterator[Services]:
     """Open the hub of these settings until the block ends. Without ``use_blobs``, nothing may read or write blobs.
 
-    With ``pace``, a server that runs on the same database can write between any two transactions.
+    With ``pace``, a server that runs on the same database can write between any two transactions. During
+    ``maintenance``, nothing is written.
 
     Raises SchemaError, UnavailableError, StorageUnavailable, WrongInstallation and SecretBoxError.
     """
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(settings, Kind.HUB, use_blobs=use_blobs, pace=pace))
-        database, blobs = stores.database, stores.blobs
+        database: Database = stores.database
+        blobs = stores.blobs
+        if maintenance is not None:
+            database = MaintainedDatabase(database, maintenance)
         foundation = await stack.enter_async_context(open_foundation(database, settings))
         forges = await stack.enter_async_context(
             open_forges(settings.forges, EgressPolicy.parse(settings.internal_networks))
@@ -89,6 +137,7 @@ async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = F
             notifications.build_listener,
             CommitStatusListener(foundation.clock),
             builds.base_image_watch,
+            BuildMetrics(),
         )
         upstreams = Upstreams(settings.mirrors)
         # Builds first: they refuse tag moves.
@@ -97,6 +146,7 @@ async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = F
             foundation.listener,
             AuditListener(foundation.clock),
             notifications.registry_listener,
+            RegistryMetrics(),
         )
         registry = make_registry(database, blobs, foundation.access, registry_listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
@@ -109,44 +159,76 @@ async def open_hub(settings: Settings, *, use_blobs: bool = True, pace: bool = F
             open_identity_providers(settings.identity_providers, EgressPolicy.parse(settings.internal_networks))
         )
         hub = make_hub(foundation, registry, account_listeners, providers)
-        yield Services(settings, database, registry, hub, builds, notifications, forge_services)
+        health = Health(registry, settings.data_folder, Stopping())
+        yield Services(settings, database, registry, hub, builds, notifications, forge_services, health)
 
 
-async def serve_hub(settings: Settings, read: Callable[[], Settings], ready: Callable[[Address], None]) -> None:
+async def serve_hub(
+    settings: Settings,
+    read: Callable[[], Settings],
+    ready: Callable[[Address], None],
+    siblings: Siblings | None = None,
+) -> None:
     """Serve the hub until SIGTERM; ``ready`` is called with the address once it listens.
 
-    ``read`` reads the settings again, for SIGHUP. Raises SettingsError and the errors of open_hub.
+    ``read`` reads the settings again, for SIGHUP. With ``siblings``, this is one of several processes of a server, of
+    which one runs the background tasks. Raises SettingsError and the errors of open_hub.
     """
-    options = HTTPOptions.of(settings)
+    options = HTTPOptions.of(settings, len(siblings.listeners) if siblings is not None else 1)
     reload = SettingsReload(settings, read)
-    async with open_hub(settings) as services:
-        await services.registry.try_storage()
-        with bind(settings.address) as listener:
+    maintenance = Maintenance(read_only=settings.read_only)
+    reload.listeners.append(lambda new: maintenance.apply(read_only=new.read_only))
+    async with open_hub(settings, maintenance=maintenance) as services:
+        if siblings is None or siblings.number == 0:
+            await services.registry.try_storage()
+        with listening(settings.address, siblings) as listener:
             address: Address = listener.getsockname()[:2]
-            background = (
-                services.registry.run_housekeeping(),
-                services.hub.administration.run(),
-                services.hub.audit_log.run(),
-                services.hub.renames.run(),
-                services.hub.mail_queue.run(),
-                services.hub.password_resets.run(),
-                services.hub.teams.run(),
-                services.hub.tag_log_sequencer.run(),
-                services.builds.scheduler.run(),
-                services.builds.base_image_watch.run(),
-                services.notifications.sender.run(),
-                services.forges.run(),
-                run_worker(services.builds, own_url(settings, address)),
+            worker = LocalWorker(services.builds, own_url(settings, address))
+
+            def on_stop() -> None:
+                worker.stop()
+                services.builds.queue.close()
+
+            if siblings is not None:
+                siblings.share(services.wake_ups())
+            tasks = (
+                leading(siblings, maintenance, services.background()),
+                leading(siblings, Maintenance(), (worker.run,)),
                 reload.run(),
             )
-            async with running(*background):
+            telemetry = ServerTelemetry(
+                settings, services.database, services.health, hub_measurements(services.builds), siblings
+            )
+            async with running(*tasks), telemetry.running():
                 ready(address)
-                reload.listeners.append(services.apply)
-                await serve(HubApplication(services), listener, options, reload, services.builds.queue.close)
+                reload.listeners += (services.apply, telemetry.apply)
+                await serve(
+                    MaintenanceGate(HubApplication(services), maintenance),
+                    listener,
+                    options,
+                    reload,
+                    on_stop,
+                    observer=telemetry.observer,
+                    stopping=services.health.stopping,
+                    siblings=siblings,
+                )
 
 
 _WITH_NAMES = ("/api/", *DOCKER_HUB_PREFIXES)
 """Prefixes of paths in which the slashes of a repository's name may be encoded."""
+
+
+HEALTH: tuple[tuple[str, str, Declared], ...] = (
+    ("GET", LIVE_PATH, RouteRule.PUBLIC),
+    ("GET", READY_PATH, RouteRule.PUBLIC),
+)
+"""The health checks; each with what it does."""
+
+
+def health_routes(health: Health) -> list[BaseRoute]:
+    """Return the routes of the health checks."""
+    handlers = {LIVE_PATH: health.live, READY_PATH: health.ready}
+    return [DeclaredRoute(path, handlers[path], {method: (declared,)}) for method, path, declared in HEALTH]
 
 
 class HubApplication:
@@ -162,6 +244,7 @@ class HubApplication:
             *build_routes.endpoints(services.builds),
         )
         routes = [
+            *health_routes(services.health),
             *forge_routes.routes(services.forges),
             *webhook_routes.routes(webhooks),
             *build_routes.routes(services.builds, services.hub),
@@ -177,5 +260,5 @@ class HubApplication:
         registry = (path.startswith("/v2/") or path == "/v2") and not is_docker_hub_path(path)
         application = self._registry if registry else self._rest
         if not registry and path.startswith(_WITH_NAMES) and b"%2f" in scope.get("raw_path", b"").lower():
-            scope = {**scope, "path": kept_slashes(scope["raw_path"])}
+            scope["path"] = kept_slashes(scope["raw_path"])
         await application(scope, receive, send)

@@ -2,7 +2,7 @@
 
 import shlex
 
-from hythe.server.http import Address, url_of
+from hythe.server.listening import Address, url_of
 from hythe.settings import Settings
 
 HUB = """\

@@ -15,7 +15,7 @@ import structlog
 
 from hythe.builds.service import BuildsServices
 from hythe.database import DatabaseError
-from hythe.server.http import Address, url_of
+from hythe.server.listening import Address, url_of
 from hythe.settings import Settings
 from hythe.worker.isolation.kept_disks import KeptDisks
 
@@ -27,29 +27,61 @@ HEALTHY_RUN_TIME = 60.0
 _LOG = structlog.get_logger()
 
 
-async def run_worker(builds: BuildsServices, url: str) -> None:
-    """Run a worker from when there is work on; return at once if the settings disable it."""
-    settings = builds.settings
-    if settings.builds_workers == 0:
-        return
-    delay = RESTART_DELAY
-    while True:
-        started = time.monotonic()
-        try:
-            if not KeptDisks.of(_folder(settings)).keys():
-                await builds.queue.wait_for_work(QUEUE_POLL_INTERVAL)
+class LocalWorker:
+    """The worker of this server."""
+
+    def __init__(self, builds: BuildsServices, url: str) -> None:
+        """The worker reaches the server at ``url``."""
+        self._builds = builds
+        self._url = url
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let the worker stop now, while the server still responds: later it could only report that it does not."""
+        self._stopped = True
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
+    async def run(self) -> None:
+        """Run the worker from when there is work on; return at once if the settings disable it."""
+        settings = self._builds.settings
+        if settings.builds_workers == 0:
+            return
+        delay = RESTART_DELAY
+        while not self._stopped:
             started = time.monotonic()
-            ended = f"exit code {await _run_once(builds, url)}"
-        except (DatabaseError, OSError) as error:
-            ended = str(error)
-        if time.monotonic() - started > HEALTHY_RUN_TIME:
-            delay = RESTART_DELAY
-        _LOG.warning("the build worker ended", reason=ended, restart_in_seconds=delay)
-        await asyncio.sleep(delay)
-        delay = min(MAX_RESTART_DELAY, delay * 2)
+            try:
+                if not KeptDisks.of(_folder(settings)).keys():
+                    await self._builds.queue.wait_for_work(QUEUE_POLL_INTERVAL)
+                started = time.monotonic()
+                ended = f"exit code {await self._run_once()}"
+            except (DatabaseError, OSError) as error:
+                ended = str(error)
+            if self._stopped:
+                return
+            if time.monotonic() - started > HEALTHY_RUN_TIME:
+                delay = RESTART_DELAY
+            _LOG.warning("the build worker ended", reason=ended, restart_in_seconds=delay)
+            await asyncio.sleep(delay)
+            delay = min(MAX_RESTART_DELAY, delay * 2)
+
+    async def _run_once(self) -> int:
+        if self._stopped:
+            return 0
+        process = self._process = await _start(self._builds, self._url)
+        try:
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.terminate()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), 20)
 
 
-async def _run_once(builds: BuildsServices, url: str) -> int:
+async def _start(builds: BuildsServices, url: str) -> asyncio.subprocess.Process:
     settings = builds.settings
     arguments = ["--url", url, "--concurrency", str(settings.builds_workers), "--stop-on-eof"]
     arguments += ["--builds-folder", str(_folder(settings)), "--builds-isolation", settings.builds_isolation]
@@ -57,17 +89,9 @@ async def _run_once(builds: BuildsServices, url: str) -> int:
     arguments += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]
     arguments += ["--builds-first-uid", str(settings.builds_first_uid), "--log-format", settings.log_format]
     environment = {**os.environ, "HYTHE_WORKER_TOKEN": builds.worker_token}
-    process = await asyncio.create_subprocess_exec(
+    return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hythe.cli.main", "worker", *arguments, stdin=asyncio.subprocess.PIPE, env=environment
     )
-    try:
-        return await process.wait()
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), 20)
 
 
 def _folder(settings: Settings) -> Path:

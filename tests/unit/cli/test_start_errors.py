@@ -14,7 +14,7 @@ from hythe.cli.main import main
 from hythe.registry.storage.local import LocalBlobStore
 from hythe.server import hub as hub_module
 from hythe.server import installation as installation_module
-from hythe.server.http import CannotListen, bind
+from hythe.server.listening import CannotListen, bind
 from hythe.server.hub import open_hub
 from hythe.settings import Settings
 

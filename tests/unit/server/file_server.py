@@ -8,7 +8,8 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from hythe.server.certificate import Certificate
-from hythe.server.http import HTTPOptions, bind, serve
+from hythe.server.http import HTTPOptions, serve
+from hythe.server.listening import bind
 from hythe.server.reloading import SettingsReload
 from hythe.settings import Settings
 

@@ -33,6 +33,7 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.periodic import repeat
 from hythe.registry.repositories import Repositories as RegistryRepositories
 from hythe.settings import format_bytes
+from hythe.wake_ups import WakeUp
 
 COUNT_TIMEOUT = 30.0
 """Maximum seconds to count what an account has."""
@@ -74,7 +75,8 @@ class UserAdministration:
         self._registry = registry
         self._listeners = listeners
         self._clock = clock
-        self._unfinished = asyncio.Event()
+        self.unfinished = WakeUp()
+        """Set when ``run`` has to continue what a request began."""
 
     async def block(self, actor: HubActor, name: str, reason: str = "") -> User:
         """Block an account: its credentials stop at once on every server, and its builds are cancelled.
@@ -171,12 +173,12 @@ class UserAdministration:
             async with asyncio.timeout(None if actor.operating else REPLY_TIME):
                 await self._finish(user.id, user.name)
         except TimeoutError:
-            self._unfinished.set()
+            self.unfinished.set()
         return DeletedAccount(contents, remaining)
 
     async def run(self) -> None:
         """Continue the deletions of accounts that other processes or requests began, until cancelled."""
-        await repeat(self._finish_all, INTERVAL, "deletion of accounts", self._unfinished)
+        await repeat(self._finish_all, INTERVAL, "deletion of accounts", self.unfinished)
 
     async def _finish_all(self) -> None:
         async with self._database.reading() as session:

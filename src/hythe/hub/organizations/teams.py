@@ -4,7 +4,6 @@ The grants are applied to each repository in advance, so that an access decision
 that matches very many repositories is applied step by step; until then the earlier roles hold.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +30,7 @@ from hythe.hub.sql import team_repositories
 from hythe.hub.sql import teams as store
 from hythe.hub.validation import Checked, Precondition, problems_by
 from hythe.periodic import repeat
+from hythe.wake_ups import WakeUp
 
 MAX_TEAMS = 500
 """Maximum number of teams of an organization."""
@@ -111,7 +111,8 @@ class TeamService:
         self._database = database
         self._access = access
         self._clock = clock
-        self._unfinished = asyncio.Event()
+        self.unfinished = WakeUp()
+        """Set when ``run`` has to continue what a request began."""
 
     async def list(self, actor: HubActor, organization: str, paging: Paging) -> Page[Team]:
         """Return the teams by name, for members."""
@@ -249,7 +250,7 @@ class TeamService:
 
     async def run(self) -> None:
         """Apply the patterns that requests or other processes left, until cancelled."""
-        await repeat(self.apply_all, INTERVAL, "grants of teams", self._unfinished)
+        await repeat(self.apply_all, INTERVAL, "grants of teams", self.unfinished)
 
     async def apply_all(self) -> None:
         """Apply all changed patterns."""
@@ -264,7 +265,7 @@ class TeamService:
         end = time.monotonic() + REPLY_TIME
         while await self._step(team_id):
             if time.monotonic() > end:
-                self._unfinished.set()
+                self.unfinished.set()
                 return
 
     async def _step(self, team_id: int) -> bool:

@@ -4,7 +4,6 @@ An account is renamed in one transaction, however many repositories it has: no r
 leaves the old name. What only remembers the name, search and finished builds, follows in small steps.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated
@@ -42,6 +41,7 @@ from hythe.hub.sql.former_names import FormerName
 from hythe.hub.sql.renames import Account
 from hythe.periodic import repeat
 from hythe.registry.sql import renames as registry_renames
+from hythe.wake_ups import WakeUp
 
 RENAMES_PER_DAY = 5
 """How often an account can be renamed on a day."""
@@ -79,7 +79,8 @@ class RenameService:
         self._relocation = relocation
         self._listeners = listeners
         self._clock = clock
-        self._renamed = asyncio.Event()
+        self.renamed = WakeUp()
+        """Set when an account was renamed whose repositories follow."""
 
     async def rename_repository(self, actor: HubActor, repository: str, name: str) -> str:
         """Rename a repository within its namespace and return its full name. Pulls of the old name continue.
@@ -123,7 +124,7 @@ class RenameService:
                 )
         except IntegrityError as error:
             raise _taken(new) from error
-        self._renamed.set()
+        self.renamed.set()
         return new
 
     async def _require_account(self, session: Session, actor: HubActor, name: str) -> None:
@@ -221,7 +222,7 @@ class RenameService:
 
     async def run(self) -> None:
         """Let search and finished builds follow renamed accounts, until cancelled."""
-        await repeat(self.follow_all, INTERVAL, "following renamed accounts", self._renamed)
+        await repeat(self.follow_all, INTERVAL, "following renamed accounts", self.renamed)
 
     async def follow_all(self) -> None:
         """Let search and finished builds follow every account that was renamed, in small steps."""

@@ -8,6 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from hythe.database import DatabaseError, InvalidValueError, UnavailableError
+from hythe.database.maintenance import RETRY_AFTER, UnderMaintenance
 from hythe.hub.errors import HubError, Invalid, SignInNeeded, Taken, TooManyAttempts
 from hythe.hub.routes.request_rates import TooManyRequests
 from hythe.oci.errors import OCIError, WireError
@@ -94,7 +95,7 @@ def known_error(error: Exception) -> HubError | OCIError | DatabaseError:
     """Return the problem that clients see; unexpected errors are logged with a number."""
     if isinstance(error, InvalidValueError):
         return Unstorable()
-    if isinstance(error, DatabaseError):
+    if isinstance(error, DatabaseError) and not isinstance(error, UnderMaintenance):
         log.error("the database is unavailable: %s", error)
     if isinstance(error, HubError | OCIError | DatabaseError):
         return error
@@ -110,6 +111,8 @@ def _status(error: HubError | OCIError | DatabaseError) -> HTTPStatus:
 
 
 def _detail(error: HubError | OCIError | DatabaseError) -> str:
+    if isinstance(error, UnderMaintenance):
+        return str(error)
     if isinstance(error, DatabaseError):
         cause = error.cause if isinstance(error, UnavailableError) else ""
         return f"the database is temporarily unavailable{': ' if cause else ''}{cause}"
@@ -134,6 +137,8 @@ def _headers(error: Exception) -> dict[str, str]:
             return {"Retry-After": str(error.retry_after), **error.headers}
         case TooManyAttempts():
             return {"Retry-After": str(error.retry_after)}
+        case UnderMaintenance():
+            return {"Retry-After": str(RETRY_AFTER)}
         case DatabaseError():
             return {"Retry-After": "5"}
         case MethodNotAllowed():

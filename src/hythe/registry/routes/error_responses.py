@@ -7,6 +7,7 @@ from http import HTTPStatus
 from sqlalchemy.exc import DBAPIError
 
 from hythe.database import DatabaseError, InvalidValueError, UnavailableError
+from hythe.database.maintenance import RETRY_AFTER, UnderMaintenance
 from hythe.oci.challenge import Challenge, parse_challenges
 from hythe.oci.errors import ErrorCode, InvalidDigest, InvalidReference, OCIError, WireError, encode_errors
 from hythe.oci.reference import is_name
@@ -53,6 +54,8 @@ def wire_error(error: Exception) -> WireError:
     if isinstance(error, InvalidValueError):
         message = "a value is too long, too large, or contains invalid characters"
         return WireError(ErrorCode.UNSUPPORTED, message, status=HTTPStatus.BAD_REQUEST)
+    if isinstance(error, UnderMaintenance):
+        return WireError(ErrorCode.UNAVAILABLE, str(error), headers={"Retry-After": str(RETRY_AFTER)})
     number = uuid.uuid4().hex[:12]
     if isinstance(error, (DatabaseError, StorageError)):
         log.error("unavailable (%s): %s", number, error)

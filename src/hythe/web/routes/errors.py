@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from hythe.database import InvalidValueError, QueryTimeout, UnavailableError
+from hythe.database.maintenance import RETRY_AFTER, UnderMaintenance
 from hythe.hub.errors import ConfirmationNeeded, HubError, Moved, SignInNeeded, TooManyAttempts
 from hythe.hub.routes.moved import moved_location
 from hythe.oci.errors import WireError
@@ -90,6 +91,10 @@ def _error_page(page: PageRequest, error: Exception) -> Response:
             return _render(page, 400, str(error))
         case InvalidValueError():
             return _render(page, 400, "the request contains a value that is too long, too large or not valid text")
+        case UnderMaintenance():
+            response = _render(page, 503, str(error))
+            response.headers["Retry-After"] = str(RETRY_AFTER)
+            return response
         case UnavailableError() | QueryTimeout():
             log.error("page failed, database unavailable: %s", error)
             response = _render(page, 503, TOO_SLOW if isinstance(error, QueryTimeout) else "")

@@ -48,6 +48,11 @@ class PageRequest:
     # For templates
 
     @property
+    def under_maintenance(self) -> bool:
+        """Whether nothing can be changed for now."""
+        return self.site.hub.maintenance.read_only
+
+    @property
     def signed_in(self) -> bool:
         """Whether the user is signed in."""
         return self.actor.signed_in

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hythe.database.maintenance import UnderMaintenance
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.table import TABLE
 from hythe.hub.errors import Refused, SignInNeeded
@@ -60,6 +61,8 @@ class PageRoute:
             await site.templates.prepare()
             page = await PageRequest.authenticate(site, request)
             request.state.page = page
+            if request.method == "POST" and site.hub.maintenance.read_only:
+                raise UnderMaintenance
             if any(map(_cannot_exist, request.path_params.values())):
                 raise HTTPException(404)
             for action in first["POST" if request.method == "POST" else "GET"]:
