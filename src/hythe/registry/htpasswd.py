@@ -18,6 +18,7 @@ import bcrypt
 from hythe.oci.challenge import Challenge
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import EVERYTHING_LISTED, UNLIMITED, Action, Actor, Limits, Listing
+from hythe.telemetry.sign_in_failures import WRONG, sign_in_failures
 
 MAX_CACHED_PASSWORDS = 1000
 """Maximum number of cached passwords (by SHA-256): bcrypt takes 50 ms or more each time."""
@@ -53,7 +54,9 @@ class HtpasswdAccess:
         if name is None:
             name, password = _parse_basic(authorization)
             hashes = self._hashes
-            await _check(hashes, name, password)
+            if not await _matches(hashes, name, password):
+                sign_in_failures.report(name, address, "password", WRONG)
+                raise WireError(ErrorCode.UNAUTHORIZED, "incorrect user name or password")
             if hashes is not self._hashes:
                 return Actor(name)  # the file has just changed: check the next request against its new content
             self._verified[key] = name
@@ -97,12 +100,11 @@ class HtpasswdAccess:
         self._verified.clear()
 
 
-async def _check(hashes: Mapping[str, bytes], name: str, password: bytes) -> None:
+async def _matches(hashes: Mapping[str, bytes], name: str, password: bytes) -> bool:
     known = hashes.get(name)
     # Unknown names take as long as wrong passwords, so timing reveals nothing.
     matches = await asyncio.to_thread(bcrypt.checkpw, password, known or _DUMMY_HASH)
-    if known is None or not matches:
-        raise WireError(ErrorCode.UNAUTHORIZED, "incorrect user name or password")
+    return matches and known is not None
 
 
 def read_htpasswd(path: Path) -> dict[str, bytes]:

@@ -75,7 +75,7 @@ async def _by_form(hub: HubServices, form: dict[str, list[str]], address: str) -
     )
     match first("grant_type"):
         case "refresh_token":
-            return await hub.tokens.renew(first("refresh_token"), wanted)
+            return await hub.tokens.renew(first("refresh_token"), wanted, address)
         case "password":
             actor = await hub.credentials.by_password(first("username"), first("password"), address)
             return await hub.tokens.issue(actor, wanted)

@@ -20,11 +20,13 @@ from hythe.hub.logs import audit
 from hythe.hub.sign_in.client_network import client_network
 from hythe.hub.sign_in.credentials import CredentialService
 from hythe.hub.sign_in.factor_checks import FactorChecks
+from hythe.hub.sign_in.failure_report import reporting
 from hythe.hub.sign_in.passkeys import Ceremony, PasskeyRejected, Passkeys, RelyingParty, RequestOptions
 from hythe.hub.sql import confirmations as store
 from hythe.hub.sql import passkeys as passkey_store
 from hythe.hub.sql import users as user_store
 from hythe.hub.sql.users import Account, StoredCredentials
+from hythe.telemetry.sign_in_failures import WRONG, sign_in_failures
 
 CONFIRMED_FOR = timedelta(minutes=10)
 
@@ -98,7 +100,10 @@ class ConfirmationService:
         async def confirm(session: Session) -> None:
             await self._confirm(session, actor, stored.account.id)
 
-        if not await self._checks.code(stored.account, code, client_network(address), confirm):
+        with reporting("code", actor.name, address):
+            right = await self._checks.code(stored.account, code, client_network(address), confirm)
+        if not right:
+            sign_in_failures.report(actor.name, address, "code", WRONG)
             raise Invalid({"otp": "is wrong, or was used before"})
 
     async def passkey_options(self, actor: HubActor, party: RelyingParty) -> RequestOptions | None:
@@ -119,7 +124,8 @@ class ConfirmationService:
                 raise PasskeyRejected("it belongs to another account")
             await self._confirm(session, actor, stored.account.id)
 
-        await self._checks.passkey(party, Ceremony.CONFIRMATION, actor.session_id, response, confirm)
+        with reporting("passkey", actor.name, actor.address):
+            await self._checks.passkey(party, Ceremony.CONFIRMATION, actor.session_id, response, confirm)
 
     async def by_identity(self, actor: HubActor, holder_id: int | None) -> None:
         """Confirm the actor's session by an identity, which belongs to the account ``holder_id``. Raises Refused."""

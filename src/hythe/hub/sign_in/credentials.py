@@ -16,6 +16,7 @@ from hythe.hub.actor import ANONYMOUS, ROBOT_MARK, HubActor
 from hythe.hub.errors import AccountBlocked, Invalid, SecondFactorNeeded, SignInNeeded
 from hythe.hub.sign_in.account_throttle import AccountThrottle
 from hythe.hub.sign_in.client_network import client_network
+from hythe.hub.sign_in.failure_report import reporting
 from hythe.hub.sign_in.login_throttle import LoginThrottle
 from hythe.hub.sign_in.passwords import Passwords
 from hythe.hub.sql import former_names as former_store
@@ -29,6 +30,8 @@ from hythe.hub.sql.users import Account, StoredCredentials
 from hythe.hub.tokens.access_token import actor_of, expiry_of
 from hythe.hub.tokens.keys import BadToken, SigningKeys
 from hythe.hub.tokens.personal_token import PREFIX, TokenKind, could_be_secret, digest_of
+from hythe.telemetry.request_record import note_user
+from hythe.telemetry.sign_in_failures import WRONG, sign_in_failures
 
 WRONG_PASSWORD = "incorrect username or password"  # noqa: S105 (a message)
 
@@ -112,7 +115,9 @@ class CredentialService:
         """
         first = await self.by_first_factor(name, password, address)
         if first.second_needed:
-            raise SecondFactorNeeded(self._public_url)
+            with reporting("password", name, address):
+                raise SecondFactorNeeded(self._public_url)
+        note_user(first.actor.name)
         by_token = first.actor.personal_token_id is not None
         return first.actor if by_token else msgspec.structs.replace(first.actor, password_given=True)
 
@@ -122,11 +127,12 @@ class CredentialService:
         Raises SignInNeeded, AccountBlocked, TooManyAttempts.
         """
         network = client_network(address)
-        first = await self._attempts.attempt(
-            name, network, lambda: self._with_password(name, password, network, address)
-        )
-        if first is None:
-            raise SignInNeeded(WRONG_PASSWORD)
+        with reporting("token" if password.startswith(PREFIX) else "password", name, address):
+            first = await self._attempts.attempt(
+                name, network, lambda: self._with_password(name, password, network, address)
+            )
+            if first is None:
+                raise SignInNeeded(WRONG_PASSWORD)
         present = first.actor.name
         if present != name and first.actor.personal_token_id is None and not first.in_directory:
             raise SignInNeeded(
@@ -189,7 +195,10 @@ class CredentialService:
                 return (holder is not None and holder.account.id == actor.user_id) or None
             return await self._passwords.matches(name, password, found.password_hash if found else None) or None
 
-        if not await self._attempts.attempt(name, f"password of {name}", check):
+        with reporting("password", name, actor.address):
+            right = await self._attempts.attempt(name, f"password of {name}", check)
+        if not right:
+            sign_in_failures.report(name, actor.address, "password", WRONG)
             raise Invalid({"current": "is not your password"})
 
     async def by_token(self, token: str, address: str = "") -> HubActor:
@@ -198,17 +207,22 @@ class CredentialService:
         Raises SignInNeeded, AccountBlocked.
         """
         if token.startswith(PREFIX):
-            actor = await self._by_personal_token(token, address)
+            with reporting("token", "", address):
+                actor = await self._by_personal_token(token, address)
+                if actor is None:
+                    raise _invalid_token()
         elif "." not in token:
             actor = await self.by_session(token, address)
             if actor is None:
                 # The identity token of a login, with which `hythe org` and others use the API.
-                actor = msgspec.structs.replace(await self.by_refresh_token(token), address=address)
+                actor = msgspec.structs.replace(await self.by_refresh_token(token, address), address=address)
         else:
+            # Not reported: it cannot be guessed, and clients send one until it is refused because it has expired.
             actor = await self._by_access_token(token)
-            actor = actor and msgspec.structs.replace(actor, address=address)
-        if actor is None:
-            raise SignInNeeded("this token is invalid or expired", "get a new one")
+            if actor is None:
+                raise _invalid_token()
+            actor = msgspec.structs.replace(actor, address=address)
+        note_user(actor.name)
         return actor
 
     async def _by_personal_token(self, token: str, address: str) -> HubActor | None:
@@ -240,15 +254,17 @@ class CredentialService:
             async with self._database.writing(durable=False) as session:
                 await session_store.mark_used(session, digest, public_id, now, network)
         actor = actor_of_account(holder.account)
+        note_user(actor.name)
         return msgspec.structs.replace(actor, session_id=public_id, credential="session", address=address)
 
-    async def by_refresh_token(self, token: str) -> HubActor:
+    async def by_refresh_token(self, token: str, address: str = "") -> HubActor:
         """Return the holder of this refresh token. Raises SignInNeeded, AccountBlocked."""
         async with self._database.reading() as session:
             holder = await token_store.refresh_holder(session, digest_of(token), self._clock())
-        if holder is None:
-            raise SignInNeeded("this login has expired", "log in again")
-        return msgspec.structs.replace(holder_actor(holder), credential="login")
+        with reporting("login", "", address):
+            if holder is None:
+                raise SignInNeeded("this login has expired", "log in again")
+            return msgspec.structs.replace(holder_actor(holder), credential="login")
 
     async def require_current(self, actor: HubActor) -> None:
         """Check that nothing ended the actor's access token early. Raises SignInNeeded, AccountBlocked."""
@@ -277,6 +293,10 @@ class CredentialService:
             del self._verified[next(iter(self._verified))]
         self._verified[token] = (expiry, actor)
         return actor
+
+
+def _invalid_token() -> SignInNeeded:
+    return SignInNeeded("this token is invalid or expired", "get a new one")
 
 
 def _use_is_news(holder: TokenHolder, now: datetime, address: str) -> bool:

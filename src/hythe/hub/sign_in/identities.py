@@ -23,6 +23,7 @@ from hythe.hub.logs import audit
 from hythe.hub.secret_box import SecretBox, SecretLost
 from hythe.hub.sign_in.confirmations import ConfirmationService
 from hythe.hub.sign_in.credentials import actor_of_account
+from hythe.hub.sign_in.failure_report import reporting
 from hythe.hub.sign_in.identity_accounts import MAX_IDENTITIES, IdentityAccounts, NewAccount, suggested_name
 from hythe.hub.sign_in.sign_in_states import SignInStates, pending_state
 from hythe.hub.sql import identities as store
@@ -218,8 +219,13 @@ class IdentityService:
         ``actor`` is the user of the browser's session, if it has one, with the client's address. Raises NotFound,
         Refused, Taken, AccountBlocked, ProviderDown, and SecondFactorNeeded with the state of the sign-in.
         """
-        provider = self._provider(name)
-        started = self._started(name, response, cookie)
+        with reporting("identity", "", actor.address):
+            return await self._complete(self._provider(name), response, cookie, actor)
+
+    async def _complete(
+        self, provider: IdentityProvider, response: Mapping[str, str], cookie: str, actor: HubActor
+    ) -> Completed:
+        started = self._started(provider.name, response, cookie)
         authorization = AuthorizationRequest(
             state=started.state,
             nonce=started.nonce,
@@ -243,7 +249,10 @@ class IdentityService:
             found = await self._create(identity, provider, by)
         if found is None:
             unnamed = _Unnamed(
-                provider=name, identity=_kept(identity, provider), target=started.target, expires=self._expiry()
+                provider=provider.name,
+                identity=_kept(identity, provider),
+                target=started.target,
+                expires=self._expiry(),
             )
             return Completed(target=started.target, cookie=self._sealed(_UNNAMED, unnamed))
         return Completed(target=started.target, actor=self._signed_in(found, by))

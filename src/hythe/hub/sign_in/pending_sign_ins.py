@@ -15,6 +15,7 @@ from hythe.hub.errors import SignInNeeded
 from hythe.hub.sign_in.client_network import client_network
 from hythe.hub.sign_in.credentials import actor_of_account
 from hythe.hub.sign_in.factor_checks import FactorChecks
+from hythe.hub.sign_in.failure_report import reporting
 from hythe.hub.sign_in.passkeys import Ceremony, PasskeyRejected, Passkeys, RelyingParty, RequestOptions
 from hythe.hub.sign_in.sign_in_states import SignInState, SignInStates, StateExpired, StatePurpose
 from hythe.hub.sql import passkeys as passkey_store
@@ -77,9 +78,10 @@ class PendingSignIns:
             await self._states.spend(session, state, opened)
             await self._remember(session, account, address)
 
-        if not await self._checks.code(account, code, client_network(address), spend):
-            raise WrongCode
-        return _signed_in(account, f"{_first_credential(opened)} and code", address)
+        with reporting("code", account.name, address):
+            if not await self._checks.code(account, code, client_network(address), spend):
+                raise WrongCode
+            return _signed_in(account, f"{_first_credential(opened)} and code", address)
 
     async def by_passkey(self, state: str, party: RelyingParty, response: str, address: str) -> HubActor:
         """Return the user who gives one of their passkeys. Raises StateExpired, PasskeyRejected, AccountBlocked."""
@@ -91,8 +93,9 @@ class PendingSignIns:
             await self._states.spend(session, state, opened)
             await self._remember(session, account, address)
 
-        await self._checks.passkey(party, Ceremony.SECOND_FACTOR, digest_of(state), response, spend)
-        return _signed_in(account, f"{_first_credential(opened)} and passkey", address)
+        with reporting("passkey", account.name, address):
+            await self._checks.passkey(party, Ceremony.SECOND_FACTOR, digest_of(state), response, spend)
+            return _signed_in(account, f"{_first_credential(opened)} and passkey", address)
 
     def passkey_options(self, party: RelyingParty, browser: str) -> RequestOptions:
         """Return the options for ``by_passkey_alone``; ``browser`` is a secret that only this browser has."""
@@ -107,8 +110,9 @@ class PendingSignIns:
         async def remember(session: Session, owner: Account) -> None:
             await self._remember(session, owner, address)
 
-        owner = await self._checks.passkey(party, Ceremony.SIGN_IN, digest_of(browser), response, remember)
-        return _signed_in(owner, "passkey", address)
+        with reporting("passkey", "", address):
+            owner = await self._checks.passkey(party, Ceremony.SIGN_IN, digest_of(browser), response, remember)
+            return _signed_in(owner, "passkey", address)
 
     async def _remember(self, session: Session, account: Account, address: str) -> None:
         """Guesses from elsewhere do not slow the account down at this network."""

@@ -15,6 +15,7 @@ from hythe.hub.accounts.namespaces import could_be_name
 from hythe.hub.actor import HubActor
 from hythe.hub.errors import IssuerUnavailable, Refused, SignInNeeded, TooManyAttempts
 from hythe.hub.logs import audit
+from hythe.hub.sign_in.failure_report import reporting
 from hythe.hub.sql import namespaces as namespace_store
 from hythe.hub.sql import tokens as token_store
 from hythe.hub.sql import trust_rules as store
@@ -86,6 +87,10 @@ class TokenExchange:
 
         Raises SignInNeeded, Refused, IssuerUnavailable, TooManyAttempts.
         """
+        with reporting("ID token", request.username, address):
+            return await self._exchange(request, address)
+
+    async def _exchange(self, request: ExchangeRequest, address: str) -> ExchangedToken:
         if not self._public_url:
             raise Refused("this hub cannot check the audience of ID tokens", "ask its operator to set public_url")
         token = _parsed(request.subject_token)

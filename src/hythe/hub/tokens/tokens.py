@@ -18,6 +18,7 @@ from hythe.hub.tokens.access_token import claims_for
 from hythe.hub.tokens.keys import SigningKeys
 from hythe.hub.tokens.personal_token import digest_of, new_secret
 from hythe.oci.scope import Scope
+from hythe.telemetry.metrics import TOKENS_ISSUED
 
 REFRESH_LIFETIME = timedelta(days=180)
 
@@ -81,14 +82,15 @@ class TokenService:
         # Omit denied scopes, so the caller cannot inflate the token.
         opened = tuple(each for each in granted if each.actions)
         token = self._keys.sign(claims_for(actor, request.service, opened, now, self._lifetime))
+        TOKENS_ISSUED.add("account" if actor.signed_in else "anonymous")
         refresh = await self._new_refresh_token(actor, request.client) if request.offline else ""
         issued_at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         scope = " ".join(map(str, opened))
         return TokenReply(token, token, self._lifetime, issued_at, scope, refresh)
 
-    async def renew(self, refresh_token: str, request: TokenRequest) -> TokenReply:
-        """Return a token for the holder of a refresh token. Raises SignInNeeded."""
-        actor = await self._credentials.by_refresh_token(refresh_token)
+    async def renew(self, refresh_token: str, request: TokenRequest, address: str = "") -> TokenReply:
+        """Return a token for the holder of a refresh token, a client at ``address``. Raises SignInNeeded."""
+        actor = await self._credentials.by_refresh_token(refresh_token, address)
         reply = await self.issue(actor, msgspec.structs.replace(request, offline=False))
         return msgspec.structs.replace(reply, refresh_token=refresh_token)
 

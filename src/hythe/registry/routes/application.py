@@ -14,6 +14,7 @@ from hythe.registry.routes.manifest_cache import ManifestCache
 from hythe.registry.routes.routing import RegistryRoute, parse_target
 from hythe.registry.service import RegistryServices
 from hythe.registry.uploads import BodyCut
+from hythe.telemetry.request_record import note_user
 
 Handler: TypeAlias = Callable[[RegistryServices, Request], Awaitable[Response]]
 
@@ -93,6 +94,7 @@ class RegistryApplication:
         access = self._registry.access
         target = parse_target(scope["path"])
         actor = await access.authenticate(find_header(scope, b"authorization"), _address(scope))
+        note_user(actor.name)
         if target is None:
             raise unknown_path()
         operation = OPERATIONS[target.endpoint].get(scope["method"])

@@ -12,6 +12,7 @@ from hythe.registry.manifests import oversized_manifest, unknown_manifest
 from hythe.registry.routes.http import Request, Response, make_response, same_entity
 from hythe.registry.service import RegistryServices
 from hythe.registry.sql.manifests import StoredManifest
+from hythe.telemetry.request_record import note_user
 
 if TYPE_CHECKING:
     from hythe.registry.mirror.upstream import ManifestHeaders
@@ -72,6 +73,7 @@ async def delete_manifest(registry: RegistryServices, request: Request) -> Respo
 
 
 async def _notify_pull(registry: RegistryServices, request: Request, found: StoredManifest) -> None:
+    note_user(request.actor.name)  # a response from the cache authenticates no one again
     tag = None if ":" in request.rest else request.rest
     # Engines request a token for each pull. The hash is enough to compare, and holds no credential.
     client = hash((request.header(b"authorization"), (request.scope.get("client") or ("",))[0]))
