@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from sqlite3 import Connection as RawConnection
+from time import perf_counter
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Row
 
 from hythe.database.compiled import CompiledStatements
 from hythe.database.port import Dialect, Parameters, QueryTimeout
+from hythe.telemetry.statements import observe_statement
 
 T = TypeVar("T")
 
@@ -72,11 +74,11 @@ class LongReadSession:
 
     async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
         """See Session.rows."""
-        return await self._bounded(lambda: self._rows(statement, parameters))
+        return await self._bounded(statement, lambda: self._rows(statement, parameters))
 
     async def row(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
         """See Session.row."""
-        return await self._bounded(lambda: self._row(statement, parameters))
+        return await self._bounded(statement, lambda: self._row(statement, parameters))
 
     async def run(self, statement: Executable, parameters: Parameters | None = None) -> int:
         """Raise TypeError: a long read changes nothing."""
@@ -94,8 +96,8 @@ class LongReadSession:
             return self._connection.execute(statement, parameters).first()
         return compiled.row(compiled.run(self._raw, parameters))
 
-    async def _bounded(self, work: Callable[[], T]) -> T:
-        """Run ``work`` in a thread and interrupt it after ``seconds``, or when the caller is cancelled."""
+    async def _bounded(self, statement: Executable, work: Callable[[], T]) -> T:
+        """Run a statement by ``work`` in a thread; interrupt it after ``seconds``, or when the caller is cancelled."""
         interrupted = False
 
         def interrupt() -> None:
@@ -104,9 +106,12 @@ class LongReadSession:
             self._raw.interrupt()
 
         timer = asyncio.get_running_loop().call_later(self.seconds, interrupt)
+        started = perf_counter()
         running = asyncio.wrap_future(self._threads.submit(work))
         try:
-            return await asyncio.shield(running)
+            result = await asyncio.shield(running)
+            observe_statement(statement, started)
+            return result
         except asyncio.CancelledError:
             # The connection belongs to the thread until the statement has ended.
             self._raw.interrupt()

@@ -14,10 +14,12 @@ The end of the channel is the end of the supervisor: nothing would replace this 
 import asyncio
 import contextlib
 import logging
+import mmap
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hythe.server.listening import Address, bind
+from hythe.telemetry.shared_snapshots import SharedSnapshots
 from hythe.wake_ups import WakeUp
 
 LARGEST_MESSAGE = 256
@@ -39,12 +41,25 @@ def listening(address: Address, siblings: "Siblings | None") -> Iterator[socket.
 class Siblings:
     """The channel of a process to the others."""
 
-    def __init__(self, channel: socket.socket, number: int, listeners: Sequence[socket.socket]) -> None:
-        """Process ``number`` accepts the connections of ``listeners[number]``, and those of others when asked to."""
+    def __init__(
+        self,
+        channel: socket.socket,
+        number: int,
+        listeners: Sequence[socket.socket],
+        memory: mmap.mmap,
+        metrics: SharedSnapshots | None = None,
+    ) -> None:
+        """Process ``number`` accepts the connections of ``listeners[number]``, and those of others when asked to.
+
+        ``metrics``: where all processes show what they count; None: it is not counted.
+        """
+        self.metrics = metrics
         self._channel = channel
         self.number = number
         self.listeners = listeners
         """One for each process."""
+        self.memory = memory
+        """What all processes share, for ``SharedBuckets``."""
         self.leads = asyncio.Event()
         """Set once this process is the one that runs the background tasks."""
         self._actions: dict[str, Callable[[], None]] = {"lead": self.leads.set}

@@ -41,7 +41,7 @@ class ServerTelemetry:
         self._measurements = measurements
         self._siblings = siblings
         self._lines = LineWriter()
-        self._metrics = ProcessMetrics()
+        self._metrics = ProcessMetrics(siblings.metrics, siblings.number) if siblings is not None else ProcessMetrics()
         self.observer = RequestObserver(settings, self._lines)
 
     @asynccontextmanager

@@ -1,8 +1,8 @@
 """A line in the log for each sign-in that fails, in a form that fail2ban can match (``deploy/fail2ban``).
 
-The address comes first, so that nothing that a client sends can be taken for it. Guesses that are checked are bounded by
-the throttles; of those that are refused at once, and of invalid tokens, any number can come. So a client's network gets
-one line a minute for the same refusal, and all failures together a bounded number.
+The address comes first, so that nothing that a client sends can be taken for it. Throttles bound the guesses that are
+checked, but not those that are refused at once, nor invalid tokens. So a client gets one line a minute for throttled
+attempts, and all failures together a bounded number.
 """
 
 import json
