@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hythe.cli.account_recovery import add_account_recovery
 from hythe.cli.accounts import add_accounts
 from hythe.cli.administration import add_administration
+from hythe.cli.backup import add_backup
 from hythe.cli.build_queue import add_build_queue
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.housekeeping import add_housekeeping
@@ -44,6 +45,10 @@ hythe admin drain-worker builder1:/var/lib/hythe-worker
 hythe admin storage
 hythe admin rotate-keys
 hythe admin gc --dry-run
+hythe admin backup /mnt/backups --keep 7
+hythe admin restore-backup /mnt/backups --data /srv/hythe
+hythe admin migrate --to postgresql://hythe@db/hythe
+hythe admin copy-blobs --to s3://hythe-blobs
 hythe admin upgrade --database-url postgresql://hythe@db/hythe"""
 
 
@@ -81,6 +86,7 @@ def _configure(parser: ArgumentParser) -> None:
     upgrade.set_defaults(handler=_upgrade)
 
     add_housekeeping(verbs, _registry, "hub", {})
+    add_backup(verbs, "hub", {})
 
     for verb in (create, set_password):
         verb.add_argument("--password-stdin", action="store_true", help="read the password from stdin")

@@ -43,6 +43,10 @@ EXIT_STATUSES = {
         5, "check --database-url and --data, and that the database runs"
     ),
     "hythe.registry.storage.port.StorageUnavailable": ExitStatus(5, "check --data or --blob-store"),
+    "hythe.backup.errors.BackupDamaged": ExitStatus(6),
+    "hythe.backup.errors.BackupError": ExitStatus(1),
+    "hythe.registry.garbage_holds.GarbageHeld": ExitStatus(7),
+    "hythe.registry.garbage_holds.HoldLost": ExitStatus(5),
     "hythe.server.listening.CannotListen": ExitStatus(1),
     "hythe.server.data_lock.DataInUse": ExitStatus(7),
     "hythe.registry.htpasswd.HtpasswdError": ExitStatus(1),

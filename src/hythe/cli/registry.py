@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hythe.cli.backup import add_backup
 from hythe.cli.command import Command, CommandFailed
 from hythe.cli.environment import ignore_hangup, warn_of_unknown_variables
 from hythe.cli.housekeeping import add_housekeeping
@@ -38,6 +39,7 @@ htpasswd -Bc users ann && hythe registry serve --htpasswd users --tls-cert host.
 hythe registry import /var/lib/docker-registry --data /srv/registry
 hythe registry gc --dry-run --data /srv/registry
 hythe registry verify --data /srv/registry
+hythe registry backup /mnt/backups --keep 7 --data /srv/registry
 hythe registry serve --listen 127.0.0.1:5001 --mirror https://registry-1.docker.io"""
 
 
@@ -61,6 +63,7 @@ def _configure(parser: ArgumentParser) -> None:
     importer.set_defaults(handler=_import)
 
     add_housekeeping(verbs, _registry, "registry", {"data": DATA})
+    add_backup(verbs, "registry", {"data": DATA})
 
 
 def _run(arguments: Namespace) -> int:

@@ -22,6 +22,18 @@ from hythe.registry.sql.installation import InstallationRow
 from hythe.registry.storage.port import BlobStore
 from hythe.settings import SettingsError
 
+COPYING = "copying"
+"""The kind of an installation whose database is not complete yet: a restore or move fills it."""
+
+MOVED = "moved"
+"""The kind of an installation whose database was moved to another one."""
+
+UNFINISHED_MARKERS = {
+    "copying": "stop all servers and run copy-blobs with --finish, or start with the blob store that was used before",
+    "restoring": "run the restore again to its end",
+}
+"""First words of markers in blob stores that no server can use yet, and what to do."""
+
 SAMPLE_SIZE = 16
 """Recorded blobs to look for in a blob store without a marker; half of them must be there."""
 
@@ -90,6 +102,8 @@ async def require_own_blob_store(database: Database, blobs: BlobStore) -> None:
     row = await _find(database)
     if row is None or row.blob_store is None or row.kind is None:
         return
+    if row.kind in (COPYING, MOVED):
+        raise _not_in_use(row.kind)
     if await blobs.marker() != row.blob_store:
         raise _other_store(Kind(row.kind), await blobs.marker())
 
@@ -107,6 +121,14 @@ async def report_missing_blobs(database: Database, blobs: BlobStore) -> None:
             len(missing),
             len(digests),
         )
+
+
+async def find_installation(database: Database) -> InstallationRow:
+    """Return the installation's row. Raises LookupError if nothing has used this database yet."""
+    row = await _find(database)
+    if row is None:
+        raise LookupError("the database has no installation")
+    return row
 
 
 async def is_new(database: Database) -> bool:
@@ -139,6 +161,8 @@ async def _with_kind(database: Database, row: InstallationRow, kind: Kind) -> In
         async with database.writing() as session:
             await store.set_kind(session, kind.value)
             row = await store.find(session) or row
+    if row.kind in (COPYING, MOVED):
+        raise _not_in_use(row.kind)
     if row.kind != kind.value:
         raise _other_kind(kind, Kind(row.kind))
     return row
@@ -153,7 +177,7 @@ async def _check_blob_store(database: Database, blobs: BlobStore, row: Installat
     if marker is not None and marker == row.blob_store:
         return
     if marker is not None and (row.blob_store is not None or not marker.startswith(f"{row.id}/")):
-        raise _other_store(kind, marker)
+        raise _other_store(kind, marker, row)
     if marker is None:
         await _require_recorded_blobs(database, blobs, row, kind)
         await blobs.set_marker(row.blob_store or _new_marker(row), replace=False)
@@ -210,11 +234,31 @@ def _unknown_blobs(kind: Kind) -> WrongInstallation:
     )
 
 
-def _other_store(kind: Kind, marker: str | None) -> WrongInstallation:
+def _other_store(kind: Kind, marker: str | None, row: InstallationRow | None = None) -> WrongInstallation:
+    work = (marker or "").partition(" ")[0]
+    if work in UNFINISHED_MARKERS:
+        return WrongInstallation(
+            f"the blob store does not have all blobs yet: {work} was not finished", UNFINISHED_MARKERS[work]
+        )
+    if marker is not None and row is not None and marker.startswith(f"{row.id}/"):
+        return WrongInstallation(
+            "the database names another blob store than this one, which has an older copy of its blobs",
+            f"set blob_store to where 'copy-blobs' copied them, or correct --data or --database-url; {_adopt(kind)}",
+        )
     state = "belongs to another installation" if marker else "is another one than this database's: it has no marker"
     return WrongInstallation(
         f"the blob store {state}",
         f"correct blob_store, --data or --database-url, mount the disk, or restore the blobs; {_adopt(kind)}",
+    )
+
+
+def _not_in_use(state: str) -> WrongInstallation:
+    if state == MOVED:
+        return WrongInstallation(
+            "this database was moved to another one", "set database_url, or --data, to where 'migrate' moved it"
+        )
+    return WrongInstallation(
+        "the database is not complete: a restore or migration was interrupted", "run the same command to its end"
     )
 
 

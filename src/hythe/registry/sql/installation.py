@@ -25,6 +25,14 @@ _NEXT_BLOBS = (
     .order_by(blobs.c.digest)
     .limit(bindparam("limit"))
 )
+_STORED = (blobs.c.quarantined_at.is_(None), blobs.c.deleting_since.is_(None))
+_SIZES = (
+    select(blobs.c.digest, blobs.c.size)
+    .where(blobs.c.digest > bindparam("after"), *_STORED)
+    .order_by(blobs.c.digest)
+    .limit(bindparam("limit"))
+)
+_RECORDED = select(blobs.c.digest).where(blobs.c.digest == bindparam("digest"), *_STORED)
 
 
 class InstallationRow(msgspec.Struct, frozen=True):
@@ -70,3 +78,14 @@ async def set_key_fingerprint(session: Session, fingerprint: str) -> None:
 async def blobs_after(session: Session, start: str, limit: int) -> list[str]:
     """Return the first recorded blobs at or after ``start`` that should be in the blob store."""
     return [str(row.digest) for row in await session.rows(_NEXT_BLOBS, {"start": start, "limit": limit})]
+
+
+async def sizes_after(session: Session, after: str, limit: int) -> list[tuple[str, int]]:
+    """Return the next recorded blobs that should be in the blob store, and their sizes."""
+    rows = await session.rows(_SIZES, {"after": after, "limit": limit})
+    return [(str(row.digest), int(row.size)) for row in rows]
+
+
+async def is_recorded(session: Session, digest: str) -> bool:
+    """Return whether a blob should be in the blob store."""
+    return await session.row(_RECORDED, {"digest": digest}) is not None

@@ -1,0 +1,1 @@
+"""The SQL of backups and moves, for each engine."""
