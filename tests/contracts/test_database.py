@@ -1,6 +1,7 @@
 """The database port's contract, on SQLite and on PostgreSQL."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.parts.database import Run
 
 from hythe.database import Database, InvalidValueError, QueryTimeout, Session, UnavailableError, open_database
-from hythe.database.tables.hub import namespaces
+from hythe.database.tables.hub import namespaces, sign_ups
 
 
 async def _add(session: Session, *names: str) -> None:
@@ -143,27 +144,27 @@ def test_two_open_at_once(database: Database, database_url: str, run: Run[Any], 
     assert run(scenario()) == (["one"], ["one", "two"])
 
 
-def test_a_generation_tells_of_every_commit(
-    database: Database, database_url: str, run: Run[Any], tmp_path: Path
-) -> None:
-    """While the generation is the same nothing was committed, be it here or by another process (None: cannot tell)."""
+def test_a_position_tells_of_commits(database: Database, database_url: str, run: Run[Any], tmp_path: Path) -> None:
+    """It changes with a commit that cached values can depend on, here or by another process, and with no other."""
 
-    async def scenario() -> tuple[int | None, int | None, int | None]:
+    async def scenario() -> list[int | None]:
         other = await open_database(tmp_path, database_url)
         try:
-            before = database.generation()
-            async with database.writing() as session:
-                await _add(session, "one")
-            between = database.generation()
+            positions = [await database.changes.position()]
+            for each in (database, other):
+                async with each.writing() as session:
+                    await _add(session, f"by {each is other}")
+                positions.append(await database.changes.position())
             async with other.writing() as session:
-                await _add(session, "two")
-            return before, between, database.generation()
+                await session.run(insert(sign_ups).values(network="192.0.2.1", accounts=1, since=datetime.now(UTC)))
+            return [*positions, await database.changes.position()]
         finally:
             await other.close()
 
-    seen = run(scenario())
+    before, own, others, unrelated = run(scenario())
 
-    assert seen == (None, None, None) if database_url else len(set(seen)) == 3
+    assert len({before, own, others}) == 3
+    assert unrelated == others
 
 
 def test_no_answer_is_unavailable(run: Run[Any], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ Still written is what protects and serves reads: counts of failed passwords, las
 import asyncio
 from contextlib import AbstractAsyncContextManager
 
+from hythe.database.changes import Changes
 from hythe.database.port import Database, Dialect, Session, UnavailableError
 
 RETRY_AFTER = 60
@@ -70,9 +71,10 @@ class MaintainedDatabase:
             raise UnderMaintenance
         return self.inner.writing(durable=durable)
 
-    def generation(self) -> int | None:
-        """See Database.generation."""
-        return self.inner.generation()
+    @property
+    def changes(self) -> Changes:
+        """See Database.changes."""
+        return self.inner.changes
 
     async def close(self) -> None:
         """See Database.close."""

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, context
 from time import perf_counter
 from typing import TypeVar
 
+from hythe.database.changes import Changes
 from hythe.database.maintenance import MaintainedDatabase
 from hythe.database.port import Database, Dialect, Session
 from hythe.database.sqlite import SQLiteDatabase
@@ -67,9 +68,10 @@ class PacedSQLite:
         # Changes made during a copy of the log would make the next copy longer.
         await self._database.log.copied()
 
-    def generation(self) -> int | None:
-        """See Database.generation."""
-        return self._database.generation()
+    @property
+    def changes(self) -> Changes:
+        """See Database.changes."""
+        return self._database.changes
 
     async def close(self) -> None:
         """See Database.close."""

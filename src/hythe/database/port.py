@@ -17,6 +17,8 @@ from sqlalchemy import Executable, Row, Table
 from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from hythe.database.changes import Changes
+
 if TYPE_CHECKING:
     from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert
 
@@ -99,11 +101,9 @@ class Database(Protocol):
         last-use times). SQLite runs one ``writing`` at a time: do not await anything slow inside.
         """
 
-    def generation(self) -> int | None:
-        """Return a number that changes with every commit of any process; reads under one number stay valid.
-
-        Returns None if the number costs as much as a query. Raises UnavailableError.
-        """
+    @property
+    def changes(self) -> Changes:
+        """What was committed, by any process, for caches."""
 
     async def close(self) -> None:
         """Close all connections."""

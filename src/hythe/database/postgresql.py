@@ -2,16 +2,22 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from time import perf_counter
 from typing import Any, TypeVar
 
+import asyncpg
 from asyncpg import InterfaceError, InternalClientError, InvalidCachedStatementError
 from sqlalchemy import Connection, Executable, Row, String, bindparam, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from hythe.database.changes import note_read, note_written
 from hythe.database.joined_reads import joined_session
 from hythe.database.port import Dialect, InvalidValueError, Parameters, QueryTimeout, UnavailableError
+from hythe.database.postgresql_changes import PostgreSQLChanges
+from hythe.telemetry.statements import observe_statement
 
 T = TypeVar("T")
 
@@ -56,10 +62,12 @@ class PostgreSQLDatabase:
     def __init__(self, url: str) -> None:
         """Prepare a pool for ``url`` (postgresql://..) without connecting."""
         self._engine = postgresql_engine(url)
+        self.changes = PostgreSQLChanges(partial(connect, url))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator["PostgreSQLSession"]:
         """See Database.reading."""
+        note_read()
         joined = joined_session()
         if isinstance(joined, PostgreSQLSession):
             yield joined
@@ -72,6 +80,7 @@ class PostgreSQLDatabase:
     @asynccontextmanager
     async def reading_long(self, seconds: float) -> AsyncIterator["PostgreSQLSession"]:
         """See Database.reading_long."""
+        note_read()
         with _translated():
             async with self._engine.begin() as connection:
                 await connection.execute(_LIMIT_TIME, {"milliseconds": str(round(seconds * 1000))})
@@ -80,18 +89,18 @@ class PostgreSQLDatabase:
     @asynccontextmanager
     async def writing(self, *, durable: bool = True) -> AsyncIterator["PostgreSQLSession"]:
         """See Database.writing."""
-        with _translated():
-            async with self._engine.begin() as connection:
-                if not durable:
-                    await connection.execute(_NOT_DURABLE)
-                yield PostgreSQLSession(connection)
-
-    def generation(self) -> int | None:
-        """See Database.generation. Only the server knows it, which costs as much as a query."""
-        return None
+        try:
+            with _translated():
+                async with self._engine.begin() as connection:
+                    if not durable:
+                        await connection.execute(_NOT_DURABLE)
+                    yield PostgreSQLSession(connection)
+        finally:
+            note_written()
 
     async def close(self) -> None:
         """See Database.close."""
+        await self.changes.close()
         await self._engine.dispose()
 
 
@@ -105,15 +114,30 @@ class PostgreSQLSession:
 
     async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
         """See Session.rows."""
-        return (await self._connection.execute(statement, parameters)).all()
+        started = perf_counter()
+        rows = (await self._connection.execute(statement, parameters)).all()
+        observe_statement(statement, started)
+        return rows
 
     async def row(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
         """See Session.row."""
-        return (await self._connection.execute(statement, parameters)).first()
+        started = perf_counter()
+        row = (await self._connection.execute(statement, parameters)).first()
+        observe_statement(statement, started)
+        return row
 
     async def run(self, statement: Executable, parameters: Parameters | None = None) -> int:
         """See Session.run."""
-        return (await self._connection.execute(statement, parameters)).rowcount
+        started = perf_counter()
+        count = (await self._connection.execute(statement, parameters)).rowcount
+        observe_statement(statement, started)
+        return count
+
+
+async def connect(url: str) -> Any:
+    """Return a connection of asyncpg for ``url``, in the same format as for ``postgresql_engine``."""
+    scheme, _, rest = url.partition("://")
+    return await asyncpg.connect(f"{scheme.removesuffix('+asyncpg')}://{rest}")
 
 
 def postgresql_engine(url: str) -> AsyncEngine:

@@ -15,12 +15,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable, NullPool, Row, create_engine, event
 
+from hythe.database.changes import note_read, note_written
 from hythe.database.compiled import CompiledStatements
 from hythe.database.long_reads import LongReads, LongReadSession
 from hythe.database.port import Dialect, Parameters
+from hythe.database.sqlite_changes import SQLiteChanges
 from hythe.database.sqlite_errors import sqlite_errors
 from hythe.database.syncing import LogSync
 from hythe.database.values import check_values
+from hythe.telemetry.statements import observe_statement
 
 SQLITE_FILE = "hythe.db"
 """The database file in the data folder."""
@@ -55,7 +58,7 @@ class SQLiteDatabase:
         self._statements = CompiledStatements()
         self._idle: list[SQLiteSession] = []
         self._writer: SQLiteSession | None = None
-        self._watcher: sqlite3.Connection | None = None
+        self.changes = SQLiteChanges(path)
         self._turn = asyncio.Lock()
         self._long_reads = LongReads(self._engine)
         self.log = LogSync(path)
@@ -66,6 +69,7 @@ class SQLiteDatabase:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator["SQLiteSession"]:
         """See Database.reading."""
+        note_read()
         with sqlite_errors(self._path):
             session = self._idle.pop() if self._idle else self._open()
             session.turn_ends = perf_counter() + TURN
@@ -78,6 +82,7 @@ class SQLiteDatabase:
     @asynccontextmanager
     async def reading_long(self, seconds: float) -> AsyncIterator[LongReadSession]:
         """See Database.reading_long."""
+        note_read()
         with sqlite_errors(self._path):
             async with self._long_reads.session(seconds) as session:
                 yield session
@@ -97,17 +102,12 @@ class SQLiteDatabase:
                 except BaseException:
                     _roll_back(session.raw)
                     raise
+                finally:
+                    note_written()
                 changes = session.raw.total_changes - changes
             if durable:
                 await self.log.synced()
             await self.log.committed(changes, self._turn)
-
-    def generation(self) -> int | None:
-        """See Database.generation. Takes 2 µs, on a connection that never writes."""
-        with sqlite_errors(self._path):
-            watcher = self._watcher = self._watcher or sqlite3.connect(self._path, isolation_level=None)
-            generation: int = watcher.execute("PRAGMA data_version").fetchone()[0]
-        return generation
 
     async def close(self) -> None:
         """See Database.close."""
@@ -116,10 +116,9 @@ class SQLiteDatabase:
         for session in (*self._idle, self._writer):
             if session is not None:
                 session.close()
-        if self._watcher is not None:
-            self._watcher.close()
+        self.changes.close()
         self._idle.clear()
-        self._writer = self._watcher = None
+        self._writer = None
         self._engine.dispose()
 
 
@@ -145,19 +144,27 @@ class SQLiteSession:
         """See Session.rows."""
         if perf_counter() > self.turn_ends:
             await self._let_others_run()
+        started = perf_counter()
         compiled = self._statements.get(statement, parameters)
         if compiled is None:
-            return self._connection.execute(statement, parameters).all()
-        return compiled.rows(compiled.run(self.raw, parameters))
+            rows = self._connection.execute(statement, parameters).all()
+        else:
+            rows = compiled.rows(compiled.run(self.raw, parameters))
+        observe_statement(statement, started)
+        return rows
 
     async def row(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
         """See Session.row."""
         if perf_counter() > self.turn_ends:
             await self._let_others_run()
+        started = perf_counter()
         compiled = self._statements.get(statement, parameters)
         if compiled is None:
-            return self._connection.execute(statement, parameters).first()
-        return compiled.row(compiled.run(self.raw, parameters))
+            row = self._connection.execute(statement, parameters).first()
+        else:
+            row = compiled.row(compiled.run(self.raw, parameters))
+        observe_statement(statement, started)
+        return row
 
     async def run(self, statement: Executable, parameters: Parameters | None = None) -> int:
         """See Session.run."""
@@ -166,10 +173,14 @@ class SQLiteSession:
             return sum([await self.run(statement, parameters[first : first + ROWS_AT_ONCE]) for first in some])
         if perf_counter() > self.turn_ends:
             await self._let_others_run()
+        started = perf_counter()
         compiled = self._statements.get(statement, parameters)
         if compiled is None:
-            return self._connection.execute(statement, parameters).rowcount
-        return compiled.run(self.raw, parameters).rowcount
+            count = self._connection.execute(statement, parameters).rowcount
+        else:
+            count = compiled.run(self.raw, parameters).rowcount
+        observe_statement(statement, started)
+        return count
 
     def close(self) -> None:
         """Close the connection."""

@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 
 from hythe.database import Database, Session
-from hythe.database.read_cache import ReadCache
+from hythe.database.read_cache import Kept, ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Access, Action, Actor, Limits
@@ -25,7 +25,7 @@ from hythe.registry.verification import Verification
 CACHE_SIZE = 4 * 1024 * 1024
 """Bytes of the cache that maps repositories and digests to blobs."""
 
-CACHE_ENTRY_OVERHEAD = 500
+CACHE_ENTRY_OVERHEAD = 1000
 """Approximate bytes of one cache entry."""
 
 MAX_MOUNT_SOURCES = 200
@@ -67,7 +67,7 @@ class Blobs:
         self._quota = quota
         self._policy = policy
         self._clock = clock
-        self._cache: ReadCache[tuple[str, Digest], Blob] = ReadCache(database, CACHE_SIZE)
+        self._cache: ReadCache[tuple[str, Digest], store.FoundBlob | None] = ReadCache(database, CACHE_SIZE, _kept)
 
     async def get(self, actor: Actor, repository: str, digest: Digest) -> Blob:
         """Return the blob (specification, "Checking if content exists in the registry"). Raises BLOB_UNKNOWN.
@@ -75,22 +75,15 @@ class Blobs:
         The client may be about to push a manifest that refers to the blob, so a blob due for deletion is kept longer.
         """
         await self._access.require(actor, repository, Action.PULL)
-        generation = self._cache.generation()
-        known = self._cache.get((repository, digest))
-        if known is not None:
-            return known
-        async with self._database.reading() as session:
-            found = await store.find(session, repository, str(digest))
+        load = partial(store.find, repository=repository, digest=str(digest))
+        found = await self._cache.get((repository, digest), load)
         if found is None:
             raise unknown_blob(digest)
         if found.quarantined:
             raise damaged_blob(digest)
-        blob = Blob(digest, found.size)
         if found.free_after is not None:
             await self._renew(repository, found, digest)
-        else:
-            self._cache.keep(generation, (repository, digest), blob, CACHE_ENTRY_OVERHEAD)
-        return blob
+        return Blob(digest, found.size)
 
     async def locate(self, blob: Blob) -> LocalFile | Redirect | None:
         """Return a faster way to send the blob than ``read``. Raises BLOB_UNKNOWN if its content is damaged.
@@ -195,6 +188,13 @@ class Blobs:
             raise _MountSourceMissing
         await self._quota.admit_bytes(session, limits, found.size, str(digest))
         await store.link(session, target.id, str(digest), now, now + self._policy.grace)
+
+
+def _kept(_key: object, found: store.FoundBlob | None) -> Kept | None:
+    """Return how to cache a blob: not if it is due for deletion, which each request for it puts off."""
+    if found is None or found.quarantined or found.free_after is not None:
+        return None
+    return Kept((found.repository_id,), CACHE_ENTRY_OVERHEAD)
 
 
 class _MountSourceMissing(Exception):

@@ -1,13 +1,14 @@
 """Manifests: stored byte for byte once everything they refer to exists, and deleted with their tags."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
 
 from hythe.database import Database, Session
 from hythe.database.pacing import paced
-from hythe.database.read_cache import ReadCache
+from hythe.database.read_cache import Kept, ReadCache
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidManifest, WireError
 from hythe.oci.manifest import INDEX_MEDIA_TYPES, MAX_INDEX_DEPTH, Descriptor, Manifest, ManifestKind
@@ -29,7 +30,7 @@ from hythe.registry.tags import Tags
 CACHE_SIZE = 16 * 1024 * 1024
 """Bytes of manifests cached for the next pull."""
 
-CACHE_ENTRY_OVERHEAD = 1000
+CACHE_ENTRY_OVERHEAD = 1500
 """Approximate overhead of a cached manifest, in bytes."""
 
 TAGS_AT_ONCE = 100
@@ -69,23 +70,17 @@ class Manifests:
         self._quota = quota
         self._policy = policy
         self._clock = clock
-        self._cache: ReadCache[tuple[str, str | Digest], StoredManifest] = ReadCache(database, CACHE_SIZE)
+        self._cache: ReadCache[tuple[str, str | Digest], StoredManifest | None] = ReadCache(database, CACHE_SIZE, _kept)
 
     async def get(self, actor: Actor, repository: str, reference: str | Digest) -> StoredManifest:
         """Return the manifest of a tag or digest (specification, "Pulling manifests"). Raises MANIFEST_UNKNOWN."""
         await self._access.require(actor, repository, Action.PULL)
-        generation = self._cache.generation()
-        known = self._cache.get((repository, reference))
-        if known is not None:
-            return known
-        async with self._database.reading() as session:
-            found = await store.find(session, repository, reference)
+        load = partial(store.find, repository=repository, reference=reference)
+        found = await self._cache.get((repository, reference), load)
         if found is None:
             raise unknown_manifest(reference)
         if found.free_after is not None:
             await self._renew(found)
-        else:
-            self._cache.keep(generation, (repository, reference), found, len(found.content) + CACHE_ENTRY_OVERHEAD)
         return found
 
     async def put(
@@ -208,6 +203,13 @@ class Manifests:
             await store.renew(session, found.repository.id, str(found.digest), now + self._policy.grace)
             if not await store.exists(session, found.repository.id, str(found.digest)):
                 raise unknown_manifest(found.digest)
+
+
+def _kept(_key: object, found: StoredManifest | None) -> Kept | None:
+    """Return how to cache a manifest: not if it is due for deletion, which each pull puts off."""
+    if found is None or found.free_after is not None:
+        return None
+    return Kept((found.repository.id,), len(found.content) + CACHE_ENTRY_OVERHEAD)
 
 
 def _depth(manifest: Manifest, depths: Iterable[int]) -> int:

@@ -4,9 +4,11 @@ Only names that do not exist are looked up, with one query, so existing ones cos
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from hythe.database import Database, Session
-from hythe.database.read_cache import ReadCache
+from hythe.database.changes import NAMES
+from hythe.database.read_cache import Kept, ReadCache
 from hythe.hub.access.access_context import AccessContext
 from hythe.hub.access.contexts import AccessContexts
 from hythe.hub.access.rules import allowed
@@ -19,11 +21,9 @@ from hythe.oci.errors import ErrorCode, WireError
 from hythe.registry.access import Action, RepositoryRenamed
 
 CACHE_SIZE = 512 * 1024
-"""Bytes of resolved names that stay cached until the next commit; each takes about ``ENTRY_SIZE``."""
+"""Bytes of cached names; each takes about ``ENTRY_SIZE``."""
 
-ENTRY_SIZE = 400
-
-_NONE = Successor("", None)
+ENTRY_SIZE = 600
 
 
 class FormerNames:
@@ -33,10 +33,11 @@ class FormerNames:
         self, database: Database, contexts: AccessContexts, may_see: Callable[[HubActor, str, AccessContext], bool]
     ) -> None:
         """``may_see`` decides whether an actor may see a repository."""
-        self._database = database
         self._contexts = contexts
         self._may_see = may_see
-        self._cache: ReadCache[str, Successor] = ReadCache(database, CACHE_SIZE)
+        self._cache: ReadCache[str, Successor | None] = ReadCache(
+            database, CACHE_SIZE, lambda _name, _successor: Kept((NAMES,), ENTRY_SIZE)
+        )
 
     async def successor(
         self, repository: str, context: AccessContext, session: Session | None = None
@@ -50,13 +51,7 @@ class FormerNames:
         namespace, _, name = repository.partition("/")
         if session is not None:
             return await store.successor(session, namespace, name)
-        generation = self._cache.generation()
-        found = self._cache.get(repository)
-        if found is None:
-            async with self._database.reading() as own:
-                found = await store.successor(own, namespace, name) or _NONE
-            self._cache.keep(generation, repository, found, ENTRY_SIZE)
-        return None if found is _NONE else found
+        return await self._cache.get(repository, partial(store.successor, namespace=namespace, name=name))
 
     async def visible(
         self, actor: HubActor, repository: str, successor: Successor | None, session: Session | None = None

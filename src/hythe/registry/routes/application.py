@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
+from hythe.database.changes import tracked_reads
 from hythe.oci.errors import InvalidReference
 from hythe.oci.reference import NAME_LENGTH, parse_name
 from hythe.registry.access import Action, RepositoryRenamed
@@ -79,15 +80,16 @@ class RegistryApplication:
             await response.after()
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
-        key = self._cache.key(scope)
-        if key is None:
+        if scope["method"] not in ("GET", "HEAD") or self._registry.contents.has_mirrors:
             return await self._handle(scope, receive)
-        generation = self._cache.generation()
-        cached = self._cache.get(key)
+        key = self._cache.key(scope)
+        cached = await self._cache.get(key) if key is not None else None
         if cached is not None:
             return cached
-        response = await self._handle(scope, receive)
-        self._cache.keep(generation, key, response)
+        with tracked_reads() as reads:
+            response = await self._handle(scope, receive)
+        if key is not None:
+            self._cache.keep(key, response, reads)
         return response
 
     async def _handle(self, scope: Scope, receive: Receive) -> Response:

@@ -1,14 +1,15 @@
 """A cache of responses to pulls of manifests: many engines request the same tag at the same time.
 
-A response is valid until the next commit, which ``ReadCache`` detects, and as long as the credential is valid, which is
-checked again after ``LIFETIME``. The credential is part of the key, so no client gets a response made for another.
-A mirror caches nothing here, because its upstream may change without a commit.
+A response is valid until something changes that it was made of, which ``changes`` tells, and as long as the credential
+is valid, which is checked again after ``LIFETIME``. The credential is part of the key, so no client gets a response
+made for another. A mirror caches nothing here, because its upstream may change without a commit.
 """
 
 import time
 from typing import TypeAlias
 
-from hythe.database.read_cache import ReadCache
+from hythe.database.changes import TrackedReads
+from hythe.database.read_cache import Entries, Kept
 from hythe.registry.routes.http import Response, Scope
 from hythe.registry.service import RegistryServices
 
@@ -18,7 +19,7 @@ LIFETIME = 1.0
 CAPACITY = 16 * 1024 * 1024
 """Bytes of cached responses."""
 
-OVERHEAD = 3000
+OVERHEAD = 4000
 """Approximate overhead of a cached response, which includes its request for the listener."""
 
 _Key: TypeAlias = tuple[str, str, bytes]
@@ -28,12 +29,13 @@ class ManifestCache:
     """The manifests that were sent within the last second."""
 
     def __init__(self, registry: RegistryServices) -> None:
-        self._enabled = not registry.contents.has_mirrors
-        self._responses: ReadCache[_Key, tuple[float, Response]] = ReadCache(registry.database, CAPACITY)
+        self._changes = registry.database.changes
+        self._responses = Entries[_Key, tuple[float, Response]](CAPACITY)
+        self._changes.follow(self._responses)
 
     def key(self, scope: Scope) -> _Key | None:
-        """Return the cache key of a request for a manifest with a token or without credentials; None for others."""
-        if not self._enabled or scope["method"] not in ("GET", "HEAD") or "/manifests/" not in scope["path"]:
+        """Return the cache key of a GET or HEAD of a manifest with a token or without credentials; None for others."""
+        if "/manifests/" not in scope["path"]:
             return None
         credential = b""
         for name, value in scope["headers"]:
@@ -45,17 +47,24 @@ class ManifestCache:
             return None
         return scope["method"], scope["path"], credential
 
-    def generation(self) -> int | None:
-        """Return the value that ``keep`` needs, read before the response is made. Raises UnavailableError."""
-        return self._responses.generation()
+    async def get(self, key: _Key) -> Response | None:
+        """Return the cached response if it is recent enough. Raises UnavailableError."""
+        entry = self._responses.get(key)
+        if entry is None:
+            return None
+        # Only now: a request that finds nothing learns the position where it reads something.
+        if await self._changes.position() is None:
+            return None
+        entry = self._responses.get(key)
+        if entry is None:
+            return None
+        made, response = entry.value
+        return response if time.monotonic() - made < LIFETIME else None
 
-    def get(self, key: _Key) -> Response | None:
-        """Return the cached response of this generation if it is recent enough."""
-        cached = self._responses.get(key)
-        return cached[1] if cached is not None and time.monotonic() - cached[0] < LIFETIME else None
-
-    def keep(self, generation: int | None, key: _Key, response: Response) -> None:
-        """Cache a response that was made after ``generation`` was read."""
-        if response.status == 200 and isinstance(response.body, bytes):
-            cached = time.monotonic(), response.completed()
-            self._responses.keep(generation, key, cached, len(response.body) + OVERHEAD)
+    def keep(self, key: _Key, response: Response, reads: TrackedReads) -> None:
+        """Cache a response that was made with these reads."""
+        if response.status != 200 or not isinstance(response.body, bytes):
+            return
+        if reads.complete and reads.position is not None and self._changes.unchanged(reads.position, reads.topics):
+            made = time.monotonic(), response.completed()
+            self._responses.put(key, made, Kept(tuple(reads.topics), len(response.body) + OVERHEAD))

@@ -207,7 +207,9 @@ def _topics(watch: _Watch, rows: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _sqlite_triggers(watch: _Watch) -> list[str]:
-    events = [(event.lower(), event, "", ("new",) if event == "INSERT" else ("old",)) for event in watch.events]
+    events: list[tuple[str, str, str, tuple[str, ...]]] = [
+        (event.lower(), event, "", ("new",) if event == "INSERT" else ("old",)) for event in watch.events
+    ]
     if watch.columns:
         when = watch.when or " OR ".join(f"old.{column} IS NOT new.{column}" for column in watch.columns)
         events.append(("update", f"UPDATE OF {', '.join(watch.columns)}", f"WHEN {when} ", ("old", "new")))
