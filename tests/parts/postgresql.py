@@ -102,23 +102,26 @@ def postgresql_server(settings: dict[str, str] | None = None) -> Iterator[Postgr
     """Run a server with an empty cluster; `settings` extend the defaults."""
     with own_folder("pg", in_memory=True) as folder:
         become = as_ordinary_user(folder)
-        data = folder / "data"
-        make = [
-            *become,
-            server_program("initdb"),
-            "-D",
-            str(data),
-            "-U",
-            USER,
-            "--auth=trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-        ]
-        made = subprocess.run([*make, "--locale=C.UTF-8"], cwd=folder, capture_output=True, text=True)
-        assert made.returncode == 0, made.stderr
+        _create_cluster(folder, become)
         with _serving(folder, become, SETTINGS | (settings or {})) as server:
             yield server
+
+
+@contextlib.contextmanager
+def kept_postgresql_server(folder: Path, settings: dict[str, str]) -> Iterator[PostgresqlServer]:
+    """Run a server on the cluster in `folder`, which is created if it does not exist, and kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    become = as_ordinary_user(folder)
+    if not (folder / "data").exists():
+        _create_cluster(folder, become)
+    with _serving(folder, become, SETTINGS | settings, with_signal=signal.SIGINT) as server:
+        yield server
+
+
+def _create_cluster(folder: Path, become: list[str]) -> None:
+    flags = ["-D", str(folder / "data"), "-U", USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
+    made = subprocess.run([*become, server_program("initdb"), *flags], cwd=folder, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
 
 
 @contextlib.contextmanager
@@ -138,8 +141,10 @@ def synchronous_standby(primary: PostgresqlServer) -> Iterator[PostgresqlServer]
 
 
 @contextlib.contextmanager
-def _serving(folder: Path, become: list[str], settings: dict[str, str]) -> Iterator[PostgresqlServer]:
-    """Run a server on the cluster in `folder`."""
+def _serving(
+    folder: Path, become: list[str], settings: dict[str, str], with_signal: signal.Signals = signal.SIGQUIT
+) -> Iterator[PostgresqlServer]:
+    """Run a server on the cluster in `folder`, and end it with a signal: by default at once, as if it crashed."""
     port = free_port()
     flags = [f"-c{key}={value}" for key, value in settings.items()]
     command = [*become, server_program("postgres"), "-D", str(folder / "data"), "-p", str(port), "-k", str(folder)]
@@ -148,7 +153,7 @@ def _serving(folder: Path, become: list[str], settings: dict[str, str]) -> Itera
         server.program.wait_until(lambda: accepts(server))
         yield server
     finally:
-        server.program.stop(with_signal=signal.SIGQUIT)
+        server.program.stop(with_signal=with_signal)
 
 
 def accepts(server: PostgresqlServer) -> bool:
