@@ -29,6 +29,8 @@ from hythe.hub.routes.declared_route import Declared, DeclaredRoute
 from hythe.hub.routes.docker_hub import PREFIXES as DOCKER_HUB_PREFIXES
 from hythe.hub.routes.docker_hub import is_docker_hub_path
 from hythe.hub.routes.repository_addresses import kept_slashes
+from hythe.hub.routes.request_rates import RequestRates
+from hythe.hub.routes.shared_buckets import SharedBuckets
 from hythe.hub.service import HubServices, make_hub, open_foundation
 from hythe.identity_providers.configured import open_identity_providers
 from hythe.notifications.routes import webhooks as webhook_routes
@@ -37,6 +39,8 @@ from hythe.registry.installation import Kind
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
+from hythe.replication.routes import replications as replication_routes
+from hythe.replication.service import ReplicationServices, make_replication, make_replication_listener
 from hythe.server.background import leading, running
 from hythe.server.browser_protection import OwnPagesOnly
 from hythe.server.health import LIVE_PATH, READY_PATH, Health
@@ -68,6 +72,7 @@ class Services:
     builds: BuildsServices
     notifications: NotificationServices
     forges: ForgeServices
+    replication: ReplicationServices
     health: Health
 
     def apply(self, settings: Settings) -> None:
@@ -103,6 +108,7 @@ class Services:
             self.builds.scheduler.run,
             self.builds.base_image_watch.run,
             self.notifications.sender.run,
+            self.replication.runner.run,
             self.forges.run,
         )
 
@@ -147,9 +153,12 @@ async def open_hub(
             AuditListener(foundation.clock),
             notifications.registry_listener,
             RegistryMetrics(),
+            make_replication_listener(foundation),
         )
         registry = make_registry(database, blobs, foundation.access, registry_listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
+        replication = make_replication(foundation, database, registry)
+        stack.push_async_callback(replication.runner.close)
         forge_services = make_forge_services(foundation, builds, forges)
         account_listeners = (
             BuildAccountListener(builds.queue),
@@ -160,7 +169,9 @@ async def open_hub(
         )
         hub = make_hub(foundation, registry, account_listeners, providers)
         health = Health(registry, settings.data_folder, Stopping())
-        yield Services(settings, database, registry, hub, builds, notifications, forge_services, health)
+        yield Services(
+            settings, database, registry, hub, builds, notifications, forge_services, replication, health
+        )
 
 
 async def serve_hub(
@@ -189,21 +200,32 @@ async def serve_hub(
                 worker.stop()
                 services.builds.queue.close()
 
+            buckets = None
             if siblings is not None:
                 siblings.share(services.wake_ups())
+                buckets = SharedBuckets(siblings.memory)
+            rates = RequestRates(settings.api_requests_per_minute, buckets=buckets)
             tasks = (
                 leading(siblings, maintenance, services.background()),
                 leading(siblings, Maintenance(), (worker.run,)),
                 reload.run(),
             )
             telemetry = ServerTelemetry(
-                settings, services.database, services.health, hub_measurements(services.builds), siblings
+                settings,
+                services.database,
+                services.health,
+                hub_measurements(services.builds, services.hub.mailer),
+                siblings,
             )
             async with running(*tasks), telemetry.running():
                 ready(address)
-                reload.listeners += (services.apply, telemetry.apply)
+                reload.listeners += (
+                    services.apply,
+                    telemetry.apply,
+                    lambda new: rates.apply(new.api_requests_per_minute),
+                )
                 await serve(
-                    MaintenanceGate(HubApplication(services), maintenance),
+                    MaintenanceGate(HubApplication(services, rates), maintenance),
                     listener,
                     options,
                     reload,
@@ -234,13 +256,14 @@ def health_routes(health: Health) -> list[BaseRoute]:
 class HubApplication:
     """The ASGI application: registry requests go straight to the registry, all others through Starlette's router."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, rates: RequestRates | None = None) -> None:
         """Mount the routes of every part. ``routes``: all of them except the registry's."""
         self._registry: ASGIApp = OwnPagesOnly(RegistryApplication(services.registry), services.settings.public_url)
         webhooks = services.notifications.webhooks
         endpoints = (
             *forge_routes.endpoints(services.forges),
             *webhook_routes.endpoints(webhooks),
+            *replication_routes.endpoints(services.replication.rules),
             *build_routes.endpoints(services.builds),
         )
         routes = [
@@ -248,7 +271,7 @@ class HubApplication:
             *forge_routes.routes(services.forges),
             *webhook_routes.routes(webhooks),
             *build_routes.routes(services.builds, services.hub),
-            *hub_routes.routes(services.hub, endpoints),
+            *hub_routes.routes(services.hub, endpoints, rates),
         ]
         pages = web_routes.routes(services.hub, services.builds, services.notifications, services.forges)
         self.routes: list[BaseRoute] = [*routes, *pages]

@@ -9,6 +9,7 @@ from hythe.builds.service import BuildsServices
 from hythe.builds.sql.queue_length import queue_length
 from hythe.builds.status import BuildStatus
 from hythe.database import Session
+from hythe.hub.mail.mailer import Mailer
 from hythe.hub.sql import overview
 from hythe.notifications.sql import webhooks
 from hythe.server.measurements import Measurement
@@ -31,7 +32,7 @@ class BuildMetrics(BuildListener):
             BUILD_WAIT_SECONDS.observe((build.started_at - build.created_at).total_seconds())
 
 
-def hub_measurements(builds: BuildsServices) -> tuple[Measurement, ...]:
+def hub_measurements(builds: BuildsServices, mailer: Mailer) -> tuple[Measurement, ...]:
     """Return the measurements of a hub."""
 
     async def measure_queues(session: Session) -> None:
@@ -40,7 +41,8 @@ def hub_measurements(builds: BuildsServices) -> tuple[Measurement, ...]:
         metrics.BUILDS_QUEUED.set(length.queued)
         metrics.BUILDS_RUNNING.set(length.running)
         metrics.BUILDS_OLDEST_WAIT.set((now - length.oldest).total_seconds() if length.oldest else 0.0)
-        metrics.MAIL_WAITING.set((await overview.waiting(session, now)).waiting_mail)
+        # Without a mail server, messages wait for administrators to read them.
+        metrics.MAIL_WAITING.set((await overview.waiting(session, now)).waiting_mail if mailer.configured else 0)
         metrics.WEBHOOKS_WAITING.set(await webhooks.count_waiting(session))
 
     async def measure_workers(session: Session) -> None:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 LabelValues: TypeAlias = tuple[str, ...]
 MetricKind: TypeAlias = Literal["counter", "gauge", "histogram"]
+Combine: TypeAlias = Literal["add", "largest", "own"]
 SeriesValues: TypeAlias = Sequence[float]
 """The value of a counter or gauge; of a histogram the sum, then how many values each bucket has, the last one +Inf."""
 
@@ -58,15 +59,13 @@ class Buckets:
 class Metric:
     """A named metric with labels.
 
-    ``combine`` says how the values of several processes of one server become one: ``add``, or ``largest`` for gauges
-    that each process reads from the same database.
+    ``combine`` says how the values of several processes of one server become one: ``add``; ``largest`` for gauges that
+    one process reads from the database; ``own`` for those that only the process knows that shows them.
     """
 
     kind: MetricKind = "gauge"
 
-    def __init__(
-        self, name: str, meaning: str, labels: Sequence[str] = (), combine: Literal["add", "largest"] = "add"
-    ) -> None:
+    def __init__(self, name: str, meaning: str, labels: Sequence[str] = (), combine: Combine = "add") -> None:
         """Register the metric; ``meaning`` becomes its help text."""
         self.name = name
         self.meaning = meaning
@@ -80,9 +79,7 @@ class Metric:
 
 
 class _CellMetric(Metric):
-    def __init__(
-        self, name: str, meaning: str, labels: Sequence[str] = (), combine: Literal["add", "largest"] = "add"
-    ) -> None:
+    def __init__(self, name: str, meaning: str, labels: Sequence[str] = (), combine: Combine = "add") -> None:
         super().__init__(name, meaning, labels, combine)
         self._cells: dict[LabelValues, Cell] = {}
         if not labels:
@@ -173,7 +170,7 @@ def combined(own: MetricsSnapshot, others: Iterable[MetricsSnapshot]) -> Metrics
     for other in others:
         for name, series in other.items():
             metric = METRICS.get(name)
-            if metric is None:
+            if metric is None or metric.combine == "own":
                 continue
             into = result.setdefault(name, {})
             for labels, values in series:

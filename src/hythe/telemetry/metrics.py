@@ -71,7 +71,7 @@ LOOP_LAG = HistogramMetric(
 TASK_FAILURES = CounterMetric("hythe_background_task_failures_total", "Failures of periodic tasks.", ("task",))
 WEBHOOKS_WAITING = GaugeMetric("hythe_webhooks_waiting", "Webhook deliveries that wait.", (), "largest")
 MAIL_WAITING = GaugeMetric("hythe_mail_waiting", "E-mails that wait.", (), "largest")
-READY = GaugeMetric("hythe_ready", "Whether each check of /readyz succeeds: 1 or 0.", ("check",), "largest")
+READY = GaugeMetric("hythe_ready", "Whether each check of /readyz succeeds: 1 or 0.", ("check",), "own")
 
 PROCESS_CPU = CounterMetric("process_cpu_seconds_total", "User and system CPU seconds of all processes.")
 PROCESS_MEMORY = GaugeMetric("process_resident_memory_bytes", "Resident memory of all processes.")

@@ -60,7 +60,7 @@ class SignInFailures:
             return
         _LOG.warning(
             f"failed sign-in from {address or '-'}: {f'wrong {method}' if reason == WRONG else reason}",
-            account=account if _PLAIN.fullmatch(account) else json.dumps(account[:64]),
+            account=account if _PLAIN.fullmatch(account) else json.dumps(account[:64]) if account else "-",
             method=method,
         )
 
