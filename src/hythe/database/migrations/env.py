@@ -13,6 +13,7 @@ from hythe.database.tables import (  # noqa: F401 (fill METADATA)
     notifications,
     organizations,
     registry,
+    replication,
     second_factors,
     sign_in,
     tag_log,

@@ -299,6 +299,18 @@ TABLE: dict[HubAction, ActionRule] = {
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See what garbage collection freed, and what is due"
     ),
     HubAction.COLLECT_GARBAGE: ActionRule(HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Start a garbage collection"),
+    HubAction.VIEW_REPLICATION: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See replication rules, and what is behind"
+    ),
+    HubAction.ADD_REPLICATION: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Keep repositories in step with another registry"
+    ),
+    HubAction.REMOVE_REPLICATION: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Remove a replication rule"
+    ),
+    HubAction.RUN_REPLICATION: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Compare both sides of a replication rule now"
+    ),
     HubAction.VIEW_BUILD_QUEUE: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _READS, "See the builds of all repositories that wait or run"
     ),

@@ -5,6 +5,7 @@ UpstreamError                   root
 ├── UpstreamUnavailable         503: the upstream does not respond, or reports an error of its own; a retry may help
 ├── UpstreamBusy                429 or 503, as the upstream sent: it asks to wait
 └── UpstreamInvalid             502: it refuses access, or sends what no registry sends; the operator has to look
+    └── UpstreamRejected            it rejects the credentials, or requires some
 
 Messages name the upstream's host and contain a bounded part of the response, with control characters escaped.
 """
@@ -54,6 +55,10 @@ class UpstreamBusy(UpstreamError):
 
 class UpstreamInvalid(UpstreamError):
     """The upstream refuses access, or its response is not a registry's; a retry does not help."""
+
+
+class UpstreamRejected(UpstreamInvalid):
+    """The upstream, or its token server, rejects the credentials or requires some."""
 
 
 def quote(content: bytes) -> str:

@@ -9,7 +9,7 @@ import msgspec
 from hythe.oci.challenge import Challenge
 from hythe.oci.received_token import InvalidTokenReply, ReceivedToken
 from hythe.oci.scope import PULL, Scope
-from hythe.registry.mirror.errors import UpstreamInvalid, quote, quote_text
+from hythe.registry.mirror.errors import UpstreamInvalid, UpstreamRejected, quote, quote_text
 from hythe.registry.mirror.pauses import Pauses
 from hythe.registry.mirror.responses import address_of, check_status, read_body
 from hythe.registry.mirror.upstreams import Upstream
@@ -81,7 +81,7 @@ class UpstreamTokens:
                 "rejected the credentials" if self._upstream.user else "requires credentials: write https://USER:TOKEN@"
             )
             said = quote(await read_body(response, truncate=True))
-            raise UpstreamInvalid(f"{address_of(response)} {problem}{said}")
+            raise UpstreamRejected(f"{address_of(response)} {problem}{said}")
 
     def _basic_authorization(self) -> str:
         return aiohttp.encode_basic_auth(self._upstream.user, self._upstream.password)

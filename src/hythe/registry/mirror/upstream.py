@@ -184,7 +184,7 @@ class UpstreamRegistry:
         self, method: str, repository: str, url: str, headers: dict[str, str]
     ) -> aiohttp.ClientResponse:
         response = await self._session.request(method, url, headers=headers | self.tokens.cached(repository))
-        challenge = _challenge(response) if response.status == HTTPStatus.UNAUTHORIZED else None
+        challenge = best_challenge(response) if response.status == HTTPStatus.UNAUTHORIZED else None
         if challenge is None:
             return response
         response.release()
@@ -236,7 +236,7 @@ class BlobReply:
             yield piece
 
 
-def _challenge(response: aiohttp.ClientResponse) -> Challenge | None:
+def best_challenge(response: aiohttp.ClientResponse) -> Challenge | None:
     """Return the challenge to answer: the best that is supported, or the first."""
     challenges = parse_challenges(", ".join(response.headers.getall("WWW-Authenticate", [])))
     return min(challenges, key=lambda found: _SCHEMES.get(found.scheme, len(_SCHEMES)), default=None)

@@ -1,0 +1,1 @@
+"""Keeps repositories in step with other registries: rules, what is behind, copying."""

@@ -1,0 +1,176 @@
+"""Replication rules: which repositories and tags are kept in step with which registry, and when."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from hythe.hub.accounts.namespaces import canonical_name
+from hythe.hub.organizations.name_patterns import any_matches, pattern_problem
+from hythe.hub.validation import Checked, problems_by
+from hythe.oci.reference import is_name
+from hythe.settings import InvalidValue
+from hythe.settings.addresses import parse_http_url
+
+MAX_PATTERNS = 100
+"""Maximum number of patterns in a list."""
+
+MIN_INTERVAL = 10
+"""Minimum seconds between two comparisons by schedule: each asks the other registry for every tag."""
+
+MAX_INTERVAL = 30 * 24 * 3600
+
+_RULE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_FIELDS = re.compile(r"\{(\w*)\}")
+_KNOWN_FIELDS = frozenset({"repository", "namespace", "name"})
+_REFERRER_TAG = re.compile(r"(sha256)-([0-9a-f]{64})(?:\.[a-z]+)?")
+
+
+class Direction(Enum):
+    """Where the content of a rule goes."""
+
+    PUSH = "push"
+    PULL = "pull"
+
+
+class NewReplicationRule(Checked, frozen=True):
+    """A rule to add.
+
+    ``repositories`` and ``tags`` are patterns, ``*`` stands for any text; ``destination`` is the name of a repository
+    on the other side, made of ``{repository}``, or ``{namespace}`` and ``{name}``. ``deletions``: tags that are
+    deleted here are deleted there. ``override``: tags that differ there are moved. ``events``: what changes is copied
+    at once; ``interval``: seconds between comparisons, 0: none. ``rate`` is in bytes a second, 0: unlimited.
+    """
+
+    name: Annotated[str, Meta(max_length=64)]
+    direction: Direction
+    url: Annotated[str, Meta(max_length=500)]
+    username: Annotated[str, Meta(max_length=255)] = ""
+    password: Annotated[str, Meta(max_length=4000)] = ""
+    repositories: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ("*",)
+    tags: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] = ("*",)
+    destination: Annotated[str, Meta(max_length=255)] = "{repository}"
+    deletions: bool = False
+    override: bool = True
+    events: bool = True
+    interval: Annotated[int, Meta(ge=0, le=MAX_INTERVAL)] = 3600
+    concurrency: Annotated[int, Meta(ge=1, le=16)] = 2
+    rate: Annotated[int, Meta(ge=0, le=2**50)] = 0
+
+    @classmethod
+    def problems(cls, values: Mapping[str, Any]) -> dict[str, str]:
+        """See Checked."""
+        found = problems_by(values, name=_name_problem, url=_url_problem, destination=_destination_problem)
+        for field in ("repositories", "tags"):
+            if field in values and (problem := _patterns_problem(values[field])):
+                found[field] = problem
+        interval = values.get("interval", 0)
+        if 0 < interval < MIN_INTERVAL:
+            found["interval"] = f"must be 0, or at least {MIN_INTERVAL} seconds"
+        if values.get("direction") is Direction.PULL and not interval:
+            found["interval"] = "must not be 0: a rule that pulls notices changes only by comparing"
+        if bool(values.get("username")) != bool(values.get("password")):
+            found["password"] = "must be given together with username"  # noqa: S105 (a message)
+        return found
+
+
+def _name_problem(name: str) -> str | None:
+    return None if _RULE_NAME.fullmatch(name) else "must have 1 to 64 of a-z, 0-9, '.', '_' and '-'"
+
+
+def _url_problem(url: str) -> str | None:
+    try:
+        parse_http_url(url, path=True)
+    except InvalidValue as error:
+        return f"must be the address of a registry: {error.advice}"
+    return None
+
+
+def _destination_problem(destination: str) -> str | None:
+    fields = set(_FIELDS.findall(destination))
+    if not fields <= _KNOWN_FIELDS or not fields & {"repository", "name"}:
+        return "must contain {repository} or {name}, and may contain {namespace}: backup/{name}"
+    if not is_name(_FIELDS.sub("x", destination)):
+        return "must be the name of a repository once {repository}, {namespace} and {name} are replaced"
+    return None
+
+
+def _patterns_problem(patterns: tuple[str, ...]) -> str | None:
+    if not patterns:
+        return "must contain a pattern: '*' matches everything"
+    for pattern in patterns:
+        problem = pattern_problem(pattern)
+        if problem or not pattern.isprintable() or " " in pattern:
+            return f"{pattern[:100]!r} {problem or 'must not contain spaces'}"
+    return None
+
+
+class ReplicationRule(msgspec.Struct, frozen=True):
+    """A stored rule with its state; see NewReplicationRule. ``sealed`` is the sealed password.
+
+    ``compare_at`` is when the next comparison is due, ``compared_at`` when the last one ended. Until ``paused_until``
+    nothing is tried: the other registry failed ``failures`` times in a row, and ``problem`` says how.
+    """
+
+    id: int
+    name: str
+    direction: Direction
+    url: str
+    username: str
+    sealed: str
+    repositories: tuple[str, ...]
+    tags: tuple[str, ...]
+    destination: str
+    deletions: bool
+    override: bool
+    events: bool
+    interval: int
+    concurrency: int
+    rate: int
+    created_at: datetime
+    created_by: str
+    compare_at: datetime | None
+    compare_lease: str
+    compared_at: datetime | None
+    paused_until: datetime | None
+    failures: int
+    problem: str
+
+    @property
+    def address(self) -> str:
+        """The HOST or HOST:PORT of the other registry."""
+        return urlsplit(self.url).netloc
+
+    def covers_repository(self, repository: str) -> bool:
+        """Return whether a repository of the source belongs to the rule."""
+        return any_matches(self.repositories, repository) or any_matches(self.repositories, _short(repository))
+
+    def covers_tag(self, tag: str) -> bool:
+        """Return whether a tag belongs to the rule by its name; signatures follow what they sign."""
+        return any_matches(self.tags, tag)
+
+    def destination_of(self, repository: str) -> str:
+        """Return the name of a source's repository at the destination."""
+        namespace, _, name = repository.rpartition("/") if "/" in repository else ("", "", repository)
+        fields = {"repository": repository, "namespace": namespace, "name": name}
+        named = _FIELDS.sub(lambda match: fields[match[1]], self.destination).strip("/")
+        return canonical_name(named) if self.direction is Direction.PULL else named
+
+    def source_of(self, destination: str) -> str | None:
+        """Return the repository of the source that is kept at this destination; None if that cannot be told."""
+        return destination if self.destination == "{repository}" else None
+
+
+def _short(repository: str) -> str:
+    return repository.removeprefix("library/")
+
+
+def subject_of_tag(tag: str) -> str | None:
+    """Return the digest that a tag of the form ``sha256-HEX[.sig]`` describes: a signature, or a list of referrers."""
+    match = _REFERRER_TAG.fullmatch(tag)
+    return f"{match[1]}:{match[2]}" if match else None

@@ -1,0 +1,289 @@
+"""Replication between real hubs and Debian's docker-registry: pushes, pulls, deletions, failures and crashes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.contracts.distribution import INDEX, Client, digest_of, image_manifest, index_manifest
+from tests.parts.docker_registry import DockerRegistry, docker_registry_server
+from tests.parts.hub import HUB, HytheServer, server_factory
+from tests.parts.process import free_port
+
+PASSWORD = "correct horse battery"  # noqa: S105 (of a test)
+SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A hub whose only user, an administrator, is called ann."""
+
+    server: HytheServer
+
+    @property
+    def client(self) -> Client:
+        """A client with ann's rights."""
+        return client_of(self.server.port)
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """Call the JSON API as ann; return the body of the response."""
+        content = json.dumps(body).encode() if body is not None else None
+        answer = self.client(method, f"/api/v1/admin/replications{path}", content, Content_Type="application/json")
+        assert answer.status < 300, answer
+        return answer.json() if answer.body else None
+
+    def add(self, direction: str, url: str, **fields: Any) -> str:
+        """Add a rule; return its name."""
+        name = f"rule-{uuid.uuid4().hex[:8]}"
+        account = {} if "username" in fields else {"username": "ann", "password": PASSWORD}
+        self.api("POST", "", {"name": name, "direction": direction, "url": url, **account, **fields})
+        return name
+
+    def status(self, rule: str) -> Any:
+        """The status of a rule."""
+        return self.api("GET", f"/{rule}")
+
+    def wait_for_results(self, rule: str, outcome: str, count: int = 1) -> list[Any]:
+        """Wait until a rule has this many results of a kind, and return them."""
+
+        def found() -> list[Any]:
+            results = [each for each in self.status(rule)["results"] if each["outcome"] == outcome]
+            return results if len(results) >= count else []
+
+        return wait_for(found, lambda: self.status(rule))
+
+
+def client_of(port: int, user: str = "ann", password: str = PASSWORD) -> Client:
+    """A client that sends its password with every request."""
+    secret = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return Client(port, {"Authorization": f"Basic {secret}"})
+
+
+def wait_for(condition: Callable[[], Any], explain: Callable[[], object]) -> Any:
+    """Wait until the condition holds, and return its value."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(explain())
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., HytheServer]]:
+    """Factory of hubs for all tests of this file."""
+    with server_factory(tmp_path_factory.mktemp("replication"), HUB) as factory:
+        yield factory
+
+
+def new_site(start: Callable[..., HytheServer]) -> Site:
+    """Start a hub."""
+    server = start()
+    server.create_user("ann", PASSWORD, admin=True)
+    return Site(server)
+
+
+@pytest.fixture(scope="module")
+def first(start: Callable[..., HytheServer]) -> Site:
+    """The first site."""
+    return new_site(start)
+
+
+@pytest.fixture(scope="module")
+def second(start: Callable[..., HytheServer]) -> Site:
+    """The second site."""
+    return new_site(start)
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[DockerRegistry]:
+    """A docker-registry that requires a password."""
+    with docker_registry_server(users={"ann": PASSWORD}) as running:
+        yield running
+
+
+def port_of(registry: DockerRegistry) -> int:
+    """Its port."""
+    return int(registry.host.rpartition(":")[2])
+
+
+def fresh() -> str:
+    """A repository that no other test uses."""
+    return f"ann/{uuid.uuid4().hex[:12]}"
+
+
+def tag_of(client: Client, repository: str, tag: str) -> str | None:
+    """The digest of a tag; None if it does not exist."""
+    answer = client(
+        "HEAD", f"/v2/{repository}/manifests/{tag}", Accept=f"{INDEX}, application/vnd.oci.image.manifest.v1+json"
+    )
+    return str(answer.headers["Docker-Content-Digest"]) if answer.status == 200 else None
+
+
+def test_pushes_follow_events_with_indexes_and_signatures(first: Site, second: Site) -> None:
+    """What was there before a rule is copied at first, and what is pushed later within seconds, with what signs it."""
+    repository = fresh()
+    client = first.client
+    before = client.push_image(repository, "before")
+    rule = first.add("push", second.server.url, repositories=[repository])
+    second_client = second.client
+    wait_for(lambda: tag_of(second_client, repository, "before") == before, lambda: first.status(rule))
+
+    children = [client.push_image(repository, f"child-{number}") for number in range(2)]
+    index = client.push_manifest(repository, "multi", index_manifest(*children), INDEX)
+    subject = {"mediaType": INDEX, "digest": index, "size": 2}
+    config = json.dumps({}).encode()
+    client.push_blob(repository, config)
+    signature = image_manifest(config, subject=subject, artifactType="application/vnd.example.signature")
+    signed_by = client.push_manifest(repository, digest_of(json.dumps(signature).encode()), signature)
+
+    wait_for(lambda: tag_of(second_client, repository, signed_by) == signed_by, lambda: first.status(rule))
+    assert tag_of(second_client, repository, "multi") == index
+    wait_for(lambda: first.status(rule)["rule"]["behind"]["items"] == 0, lambda: first.status(rule))
+    listed = second_client("GET", f"/v2/{repository}/referrers/{index}").json()["manifests"]
+    assert [each["digest"] for each in listed] == [signed_by]
+
+
+def test_a_docker_registry_receives_images(first: Site, registry: DockerRegistry) -> None:
+    """A rule names the destination, chooses tags, and mounts what another repository there has."""
+    one, other = fresh(), fresh()
+    client = first.client
+    manifest = client.image(one)
+    digest = client.push_manifest(one, "v1", manifest)
+    client.push_image(one, "nightly")
+    rule = first.add("push", registry.url, repositories=[one, other], tags=["v*"], destination="copies/{name}")
+    target = client_of(port_of(registry))
+    place = f"copies/{one.partition('/')[2]}"
+    wait_for(lambda: tag_of(target, place, "v1") == digest, lambda: first.status(rule))
+    assert tag_of(target, place, "nightly") is None
+
+    for blob in (manifest["config"], *manifest["layers"]):
+        client("POST", f"/v2/{other}/blobs/uploads/?mount={blob['digest']}&from={one}")
+    client.push_manifest(other, "v1", manifest)
+    wait_for(lambda: tag_of(target, f"copies/{other.partition('/')[2]}", "v1"), lambda: first.status(rule))
+    result = first.status(rule)["results"][0]
+    assert (result["outcome"], result["repository"]) == ("copied", other)
+
+
+def test_deletions_follow_if_the_rule_says_so(first: Site, second: Site) -> None:
+    """A rule deletes what it brought, and a comparison leaves alone what the destination has of its own."""
+    repository = fresh()
+    client, target = first.client, second.client
+    client.push_image(repository, "gone")
+    kept = client.push_image(repository, "kept")
+    rule = first.add("push", second.server.url, repositories=[repository], deletions=True, interval=10)
+    wait_for(lambda: tag_of(target, repository, "kept") == kept, lambda: first.status(rule))
+    wait_for(lambda: tag_of(target, repository, "gone"), lambda: first.status(rule))
+    own = target.push_image(repository, "own")
+
+    assert client("DELETE", f"/v2/{repository}/manifests/gone").status == 202
+    first.wait_for_results(rule, "deleted")
+    compared = len(first.wait_for_results(rule, "compared"))
+    first.api("POST", f"/{rule}/run")
+    first.wait_for_results(rule, "compared", compared + 1)
+
+    assert tag_of(target, repository, "gone") is None
+    assert tag_of(target, repository, "kept") == kept
+    assert tag_of(target, repository, "own") == own
+
+
+def test_a_pull_follows_the_schedule(first: Site, second: Site) -> None:
+    """A rule that pulls finds new, moved and deleted tags when it compares, and deletes only what it brought."""
+    repository = fresh()
+    client = first.client
+    old = client.push_image(repository, "moving")
+    client.push_image(repository, "gone")
+    rule = second.add("pull", first.server.url, repositories=[repository], deletions=True, interval=10)
+    target = second.client
+    wait_for(lambda: tag_of(target, repository, "moving") == old, lambda: second.status(rule))
+    wait_for(lambda: tag_of(target, repository, "gone"), lambda: second.status(rule))
+    own = target.push_image(repository, "own")
+
+    new = client.push_image(repository, "moving")
+    assert client("DELETE", f"/v2/{repository}/manifests/gone").status == 202
+
+    wait_for(lambda: tag_of(target, repository, "moving") == new, lambda: second.status(rule))
+    wait_for(lambda: tag_of(target, repository, "gone") is None, lambda: second.status(rule))
+    assert tag_of(target, repository, "own") == own
+
+
+def test_two_hubs_that_replicate_to_each_other_come_to_rest(first: Site, second: Site) -> None:
+    """A tag that one pushed to the other is not pushed back, nor is a tag deleted that only one has."""
+    repository = fresh()
+    rules = (
+        (first, first.add("push", second.server.url, repositories=[repository], deletions=True)),
+        (second, second.add("push", first.server.url, repositories=[repository], deletions=True)),
+    )
+    there, back = first.client.push_image(repository, "there"), second.client.push_image(repository, "back")
+
+    for site in (first, second):
+        wait_for(lambda site=site: tag_of(site.client, repository, "there") == there, lambda: first.status(rules[0][1]))
+        wait_for(lambda site=site: tag_of(site.client, repository, "back") == back, lambda: second.status(rules[1][1]))
+    for site, rule in rules:
+        wait_for(
+            lambda site=site, rule=rule: site.status(rule)["rule"]["behind"]["items"] == 0, lambda: site.status(rule)
+        )
+        assert [each["outcome"] for each in site.status(rule)["results"] if each["repository"]] == ["copied"]
+
+
+def test_wrong_credentials_are_named(first: Site, registry: DockerRegistry) -> None:
+    """The status says that the credentials are wrong, and what is behind waits."""
+    repository = fresh()
+    first.client.push_image(repository)
+    rule = first.add("push", registry.url, repositories=[repository], username="ann", password="wrong")  # noqa: S106
+
+    first.wait_for_results(rule, "failed")
+
+    shown = first.status(rule)["rule"]
+    assert "rejected the credentials" in shown["problem"]
+    assert "check the user name and password" in shown["problem"]
+    assert shown["paused_until"] is not None
+
+
+def test_an_unreachable_registry_is_shown_and_tried_again(first: Site) -> None:
+    """What cannot be sent stays behind, with its size, and is sent when the other registry is there."""
+    repository = fresh()
+    port = free_port()
+    rule = first.add("push", f"http://127.0.0.1:{port}", repositories=[repository], interval=0)
+    first.client.push_image(repository)
+    wait_for(lambda: first.status(rule)["rule"]["behind"]["failed"], lambda: first.status(rule))
+    shown = first.status(rule)
+    assert f"127.0.0.1:{port} does not respond" in shown["rule"]["problem"]
+    assert shown["items"][0]["attempts"] == 1
+
+
+@pytest.mark.parametrize("direction", ["push", "pull"])
+def test_a_crash_sends_at_most_a_part_again(start: Callable[..., HytheServer], second: Site, direction: str) -> None:
+    """A server that is killed in the middle of a large blob goes on where it was."""
+    site, repository = new_site(start), fresh()
+    layer, config = os.urandom(40 * 1024 * 1024), uuid.uuid4().hex.encode()
+    source, target = (site, second) if direction == "push" else (second, site)
+    client = source.client
+    for content in (layer, config):
+        client.push_blob(repository, content)
+    digest = client.push_manifest(repository, "large", image_manifest(config, layer))
+    rule = site.add(direction, second.server.url, repositories=[repository], rate=20 * 1024 * 1024, concurrency=1)
+    seen = uploads_of(target)
+    wait_for(lambda: max(uploads_of(target), default=0) >= 16 * 1024 * 1024, lambda: (seen, site.status(rule)))
+    site.server.kill()
+    site.server.start()
+
+    wait_for(lambda: tag_of(target.client, repository, "large") == digest, lambda: site.status(rule))
+    (result,) = site.wait_for_results(rule, "copied")
+    assert 0 < result["bytes"] <= len(layer) + len(config)
+    assert target.client("GET", f"/v2/{repository}/blobs/{digest_of(layer)}").body == layer
+
+
+def uploads_of(site: Site) -> list[int]:
+    """The sizes of the unfinished uploads of a hub."""
+    import sqlite3
+
+    with sqlite3.connect(f"file:{site.server.data}/hythe.db?mode=ro", uri=True) as connection:
+        return [size for (size,) in connection.execute("SELECT offset FROM uploads")]
