@@ -9,6 +9,9 @@ from hythe.settings import LoadedSettings, Settings, descriptions, load
 PLACEHOLDERS = {
     "listen": "HOST:PORT",
     "data": "FOLDER",
+    "processes": "N|auto",
+    "connections": "N",
+    "connections_per_address": "N",
     "allowed_hosts": "NAMES",
     "trusted_proxies": "ADDRESSES",
     "blob_store": "URL",

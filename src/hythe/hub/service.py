@@ -156,6 +156,7 @@ class HubServices:
         self.sessions.apply(settings.session_lifetime)
         self.mailer.apply(settings)
         self.tokens.apply(settings.token_lifetime)
+        self.personal_tokens.terms.apply(settings.token_max_age)
         self.audit_log.apply(settings.audit_retention)
         self.keys.apply(settings)
         self.hub_administration.settings.apply(settings)

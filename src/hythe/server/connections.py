@@ -6,13 +6,24 @@ allowed, further ones are closed at once: their requests would cost too much.
 
 import enum
 import ipaddress
+import resource
 from collections import Counter
 from collections.abc import Sequence
 
+from starlette.types import Receive, Scope, Send
+
+from hythe.oci.errors import ErrorCode, WireError, encode_errors
 from hythe.settings import IPNetwork, Settings
 
 IPV6_NETWORK = 64
 """Bits of an IPv6 address that name a customer's network."""
+
+
+RETRY_AFTER = 5
+"""Seconds after which a client that was refused should try again."""
+
+MAX_OPEN_FILES = 65536
+"""The limit of open files to request: a transfer takes three, and any process can raise the usual limit of 1024."""
 
 
 class Verdict(enum.Enum):
@@ -76,3 +87,23 @@ def _verdict(count: int, limit: int) -> Verdict:
     if not limit or count <= limit:
         return Verdict.SERVE
     return Verdict.REFUSE if count <= 2 * limit else Verdict.CLOSE
+
+
+async def refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer that there are too many connections (an ASGI application)."""
+    body = encode_errors(WireError(ErrorCode.UNAVAILABLE, "too many connections: try again in a few seconds"))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"retry-after", b"%d" % RETRY_AFTER),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def allow_many_files() -> None:
+    """Raise the limit of open files of this process as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -14,7 +14,6 @@ Each request has a RequestRecord, and its ID is in the response. An ``Observer``
 
 import asyncio
 import gc
-import resource
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -27,9 +26,8 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from hythe.oci.errors import ErrorCode, WireError, encode_errors
 from hythe.server.certificate import Certificate
-from hythe.server.connections import Connections, Verdict
+from hythe.server.connections import Connections, Verdict, allow_many_files, refuse
 from hythe.server.forwarded_headers import ForwardedHeaders
 from hythe.server.idle_timeouts import unsent_by_kernel, while_moving
 from hythe.server.reloading import SettingsReload
@@ -51,9 +49,6 @@ MAX_HEADERS_SIZE = 65536
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
-MAX_OPEN_FILES = 65536
-"""The limit of open files to request: a transfer takes three, and any process can raise the usual limit of 1024."""
-
 LINGER_TIMEOUT = 5.0
 """Seconds during which the rest of a refused body is discarded, so that the client can read the response."""
 
@@ -62,10 +57,6 @@ TLS_CLOSE_TIMEOUT = 0.5
 
 REFUSED_TIMEOUT = 5.0
 """Seconds within which a connection over the limit must send the request that is answered with 503."""
-
-RETRY_AFTER = 5
-"""Seconds after which a client that was refused should try again."""
-
 
 _RUNNING = HTTP_RUNNING.cell()
 
@@ -123,7 +114,7 @@ async def serve(
     ``on_stop`` is called when connections are no longer accepted; it should end requests that wait for an event.
     ``stopping`` is told as soon as the signal arrives. ``siblings`` share the port; their supervisor handles SIGINT.
     """
-    _allow_many_files()
+    allow_many_files()
     gc.freeze()  # or a full collection would visit every loaded module, which blocks the loop for 100 ms
     forwarded = ForwardedHeaders(
         application, options.proxies, public_url=options.public_url, report=options.report_proxies
@@ -171,13 +162,6 @@ def _apply(server: StoppableServer, protocol: "type[_Protocol]", settings: Setti
     server.drain_delay = settings.drain_delay
     server.config.timeout_keep_alive = settings.idle_timeout
     server.config.timeout_graceful_shutdown = settings.stop_timeout
-
-
-def _allow_many_files() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _server(application: ASGIApp, options: HTTPOptions) -> StoppableServer:
@@ -295,20 +279,8 @@ class _Protocol(HttpToolsProtocol):
         if self.stopping.begun:
             cycle.keep_alive = False  # so that no request is sent at the moment in which the connection is closed
         if self._verdict is not Verdict.SERVE:
-            cycle.keep_alive, app = False, _refuse
+            cycle.keep_alive, app = False, refuse
         super()._start_asgi_task(cycle, _Exchange(self, cycle, app))  # type: ignore[arg-type]
-
-
-async def _refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answer that there are too many connections (an ASGI application)."""
-    body = encode_errors(WireError(ErrorCode.UNAVAILABLE, "too many connections: try again in a few seconds"))
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"retry-after", b"%d" % RETRY_AFTER),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _stays_open(cycle: RequestResponseCycle, headers: Sequence[Header]) -> bool:

@@ -11,6 +11,7 @@ background tasks, until it dies; then the next one does.
 
 import gc
 import logging
+import mmap
 import os
 import selectors
 import signal
@@ -25,6 +26,7 @@ from types import FrameType
 from hythe.server.listening import Address, bind
 from hythe.server.siblings import LARGEST_MESSAGE, Siblings
 from hythe.settings import Settings
+from hythe.telemetry.shared_snapshots import SharedSnapshots
 
 MOST_BY_DEFAULT = 8
 """Processes that ``auto`` starts at most: each needs memory and connections to the database."""
@@ -34,6 +36,9 @@ RESTART_DELAY = 0.5
 MAX_RESTART_DELAY = 30.0
 HEALTHY_RUN_TIME = 30.0
 """A process that ran for this many seconds is replaced at once."""
+
+SHARED_MEMORY = 1 << 20
+"""Bytes of memory that all processes share."""
 
 KILL_DELAY = 10.0
 """Seconds after ``stop_timeout`` in which processes must have ended; then they are killed."""
@@ -109,6 +114,7 @@ class _Supervisor:
         self._serve = serve
         self._ready = ready
         self._count = process_count(settings)
+        self._metrics = SharedSnapshots(self._count) if settings.metrics_listen else None
         self._processes: dict[int, _Process] = {}
         self._leader: int | None = None
         self._restarts: dict[int, float] = {}
@@ -122,6 +128,7 @@ class _Supervisor:
 
     def run(self) -> int:
         self._listeners = bind_several(self._settings.address, self._count)
+        self._memory = mmap.mmap(-1, SHARED_MEMORY)
         gc.freeze()  # or collections in the processes would copy the memory of all modules
         with self._woken_by_signals():
             self._start(0)
@@ -203,7 +210,9 @@ class _Supervisor:
         if pid == 0:
             ours.close()
             self._become_process(signals)
-            raise SystemExit(self._serve(self._settings, Siblings(theirs, number, self._listeners)))
+            raise SystemExit(
+                self._serve(self._settings, Siblings(theirs, number, self._listeners, self._memory, self._metrics))
+            )
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         theirs.close()
         ours.setblocking(False)

@@ -20,6 +20,7 @@ RELOADED = frozenset(
         *("log_format", "log_level", "access_log", "slow_request", "slow_query"),
         *("idle_timeout", "stall_timeout", "stop_timeout", "drain_delay"),
         *("read_only", "transfer_rate", "connections", "connections_per_address"),
+        *("api_requests_per_minute", "token_max_age", "sparse_images", "protect_images"),
         *("mirrors", "mirror_age", "mirror_size", "manifest_size"),
         *("grace_period", "garbage_interval", "upload_lifetime", "replaced_lifetime"),
         *("sign_up", "sign_ups_per_address", "token_lifetime", "audit_retention"),

@@ -21,16 +21,25 @@ from tests.parts.hub import HytheServer
 from hythe.server import http
 from hythe.server.browser_protection import HostNames, KnownHosts
 from hythe.server.certificate import Certificate
+from hythe.server.connections import Connections, Verdict
 from hythe.server.forwarded_headers import ForwardedHeaders
 from hythe.server.http import HTTPOptions
 from hythe.server.hub import Services, open_hub
 from hythe.server.reloading import RELOADED, SettingsReload
 from hythe.server.sendfile import FileSender
+from hythe.server.stopping import Stopping
 from hythe.settings import Settings, SettingsError
 
 ROOT = Path(__file__).parents[3]
 
 EFFECTS: dict[str, tuple[object, Callable[[Services], object], object]] = {
+    "sparse_images": (True, lambda hub: hub.registry.manifests._policy.sparse_images, True),
+    "protect_images": (False, lambda hub: hub.registry.blobs._policy.protect_images, False),
+    "token_max_age": (
+        86400,
+        lambda hub: (hub.hub.robots.terms.max_days, hub.hub.personal_tokens.terms.max_days),
+        (1, 1),
+    ),
     "manifest_size": (5, lambda hub: hub.registry.manifests._policy.manifest_size, 5),
     "grace_period": (
         7,
@@ -91,7 +100,10 @@ EFFECTS: dict[str, tuple[object, Callable[[Services], object], object]] = {
 }
 """For each setting of a hub: a new value, where it takes effect, and what is there then."""
 
-OF_HTTP = {"idle_timeout", "stall_timeout", "stop_timeout", "trusted_proxies", "tls_cert", "tls_key"}
+OF_HTTP = {
+    *("idle_timeout", "stall_timeout", "stop_timeout", "drain_delay", "transfer_rate", "connections"),
+    *("connections_per_address", "trusted_proxies", "tls_cert", "tls_key", "read_only", "api_requests_per_minute"),
+}
 OF_PRIVATE_REGISTRY = {"allowed_hosts"}
 
 
@@ -117,11 +129,15 @@ def test_timeouts_are_reloaded() -> None:
     """They hold for new connections, and for what open ones wait for."""
     sender = FileSender(1)
     server = http._server(ForwardedHeaders(_nothing, ()), HTTPOptions(1, 1, 1))
-    protocol = http._protocol_class(HTTPOptions(1, 1, 1), sender)
+    options = HTTPOptions(1, 1, 1, connections=Connections(Settings()))
+    protocol = http._protocol_class(options, sender, http._observe_nothing, Stopping())
 
-    http._apply(server.config, protocol, Settings(idle_timeout=7, stall_timeout=8, stop_timeout=9))
+    new = {"drain_delay": 4, "transfer_rate": 5, "connections": 1, "connections_per_address": 2}
+    http._apply(server, protocol, Settings(idle_timeout=7, stall_timeout=8, stop_timeout=9, **new))
 
     assert (protocol.idle_timeout, protocol.stall_timeout, sender._stall_timeout) == (7, 8, 8)
+    assert (server.drain_delay, protocol.transfer_rate) == (4, 5)
+    assert [options.connections.open("10.0.0.1")[1] for _ in "123"] == [Verdict.SERVE, Verdict.REFUSE, Verdict.CLOSE]
     assert (server.config.timeout_keep_alive, server.config.timeout_graceful_shutdown) == (7, 9)
 
 

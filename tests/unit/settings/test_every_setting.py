@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, get_origin, get_type_hints
+from typing import Literal, Union, get_origin, get_type_hints
 
 import pytest
 from msgspec import Meta
@@ -16,7 +16,7 @@ HINTS = get_type_hints(Settings, include_extras=True)
 TYPES = get_type_hints(Settings)
 NAMES = Settings.__struct_fields__
 NUMBERS = [name for name in NAMES if TYPES[name] is not bool and not isinstance(getattr(Settings(), name), str | bool)]
-NUMBERS += [name for name in NAMES if "unlimited" in str(TYPES[name]) and name not in NUMBERS]
+NUMBERS += [name for name in NAMES if get_origin(TYPES[name]) is Union and name not in NUMBERS]
 SWITCHES = [name for name in NAMES if TYPES[name] is bool]
 LITERALS = [name for name in NAMES if get_origin(TYPES[name]) is Literal]
 TEXTS = [*(name for name in NAMES if TYPES[name] is str), *LITERALS]

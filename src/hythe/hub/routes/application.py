@@ -93,9 +93,12 @@ PLAIN: tuple[tuple[str, str, Answering, Declared], ...] = (
 """APIs of other products, which their clients use, and the tag log in the form of C2SP; each with what it does."""
 
 
-def routes(hub: HubServices, more: tuple[Endpoint, ...] = ()) -> list[BaseRoute]:
-    """Return all routes of the hub for a Starlette application; ``more`` are endpoints of packages above the hub."""
-    rates = RequestRates(hub.settings.api_requests_per_minute)
+def routes(hub: HubServices, more: tuple[Endpoint, ...] = (), rates: RequestRates | None = None) -> list[BaseRoute]:
+    """Return all routes of the hub for a Starlette application; ``more`` are endpoints of packages above the hub.
+
+    ``rates`` counts the requests of clients; without one, these routes count alone.
+    """
+    rates = rates or RequestRates(hub.settings.api_requests_per_minute)
     table = (*more, *ENDPOINTS)  # last, because repository names may contain slashes
     return [
         *(

@@ -48,6 +48,10 @@ class TokenTerms:
         self._clock = clock
         self._max_age = timedelta(seconds=max_age)
 
+    def apply(self, max_age: int) -> None:
+        """Take over a changed longest lifetime, for tokens that are made or changed from now on."""
+        self._max_age = timedelta(seconds=max_age)
+
     @property
     def max_days(self) -> int:
         """The most days after which a token must expire; 0: it need not."""
