@@ -314,6 +314,7 @@ def test_many_commits_of_one_digest_make_one_blob(opened: Open) -> None:
 
         assert sizes == [10_000] * 12
         assert [digest] == await digests(stores[0])
+        await stores[0].sweep(active(), soon())
         assert await stores[0].sweep(active(), soon()) == 0
         assert blob == await content(stores[0], digest)
 

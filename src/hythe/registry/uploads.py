@@ -153,7 +153,7 @@ class Uploads:
                 return await self._finish_whole(push, upload, digest, Chunk(body, last.start, last.length))
             except DigestMismatch as error:
                 upload = await self._recover_forgotten(upload, digest, body.size, error)
-        else:
+        elif last.length != 0 or not self._storage.holds(upload, digest):
             upload = await self._recover(upload)
             _check_order(upload, last)
             upload = await self._append(push, upload, last)

@@ -21,6 +21,9 @@ from hythe.registry.storage.disk import disk_errors
 from hythe.registry.storage.port import BlobStore
 from hythe.settings import Settings
 
+ENTRY_LIFETIME = 60.0
+"""Seconds for which a server remembers where an object store has a blob; see ``EntryCache``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
@@ -67,7 +70,12 @@ async def _opened(settings: Settings, *, adopt: bool = False) -> AsyncIterator[S
         # Also with PostgreSQL and an object store: the key is in this folder.
         settings.data_folder.mkdir(0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        blobs = open_blob_store(settings.data_folder, settings.blob_store, redirect=settings.redirect_blobs)
+        blobs = open_blob_store(
+            settings.data_folder,
+            settings.blob_store,
+            redirect=settings.redirect_blobs,
+            entry_lifetime=min(ENTRY_LIFETIME, settings.grace_period / 2),
+        )
         stack.push_async_callback(blobs.close)
         if not settings.database_url and not adopt:
             await _require_no_blobs_without_database(settings, blobs)

@@ -250,6 +250,15 @@ async def gathered(work: Callable[[_T], Awaitable[_R]], values: Sequence[_T]) ->
     return [results[number] for number in range(len(values))]
 
 
+async def together(*work: Awaitable[Any]) -> list[Any]:
+    """Await all of ``work`` at the same time, and return the results; the first error is raised when all have ended."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
 def _open(url: str, retries: "RetryConfig") -> S3Store | GCSStore | AzureStore:
     match parse_bucket(url):
         case "s3":

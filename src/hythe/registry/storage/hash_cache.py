@@ -24,6 +24,10 @@ class HashCache:
             return new_hasher()
         return self._hashers.pop(upload, None)
 
+    def peek(self, upload: UploadSession) -> Hasher | None:
+        """Return the hash of the session's bytes, which stays in the cache; None if unknown."""
+        return self._hashers.get(upload)
+
     def keep(self, upload: UploadSession, hasher: Hasher) -> None:
         """Keep the hash of the session's bytes; there is nothing to keep for zero bytes."""
         if upload.offset == 0:

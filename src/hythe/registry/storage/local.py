@@ -105,6 +105,10 @@ class LocalBlobStore:
         if writer.has_bytes:
             await writer.finish(file.seal)
 
+    def holds(self, upload: UploadSession, digest: Digest) -> bool:
+        """See BlobStore.holds. ``recover`` is as fast here."""
+        return False
+
     async def recover(self, upload: UploadSession) -> UploadSession:
         """See BlobStore.recover. Reads metadata on the event loop, which takes some microseconds."""
         path = self._layout.upload(upload.id)

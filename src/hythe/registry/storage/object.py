@@ -9,6 +9,8 @@
 A blob's digest is unknown while its bytes arrive, and object stores cannot rename. So the bytes stay where they were
 written, and the blob is an entry that refers to them. The marker is written before the bytes and deleted after the
 entry was written; after any failure in between, ``sweep`` finds all temporary objects by listing only the markers.
+Bytes that fit into memory are written at the same time as their marker and entry, so that a request waits for the store
+once; a server that is killed in that moment can leave up to 1 MiB that nothing refers to.
 
 Each PATCH of a session becomes one data object, streamed in parts. Docker and other clients send a layer in one PATCH;
 for several ones ``commit`` writes a single object by reading them again, since a presigned URL refers to one object.
@@ -18,79 +20,57 @@ bucket a lifecycle rule that aborts incomplete uploads after some days.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 import msgspec
 
 from hythe.oci.digest import Digest, Hasher, new_hasher
-from hythe.registry.storage.bucket import Bucket, ObjectMissing, Writer, gathered
+from hythe.registry.storage.bucket import Bucket, ObjectMissing, gathered, together
+from hythe.registry.storage.entry_cache import EntryCache
 from hythe.registry.storage.hash_cache import HashCache
+from hythe.registry.storage.object_body import Body, copy_body, open_body
+from hythe.registry.storage.object_layout import (
+    MARKER,
+    IndexEntry,
+    StoredPart,
+    UploadPart,
+    blob_key,
+    data_key,
+    digest_of_key,
+    pieces_of,
+    with_part,
+)
 from hythe.registry.storage.port import (
     BlobMissing,
     DigestMismatch,
     LiveUploads,
     Redirect,
     StorageError,
+    StorageUnavailable,
     StoredBlob,
     UploadLost,
     UploadSession,
 )
 
-BATCH_SIZE = 1024 * 1024
-"""Bytes to gather before hashing and sending them."""
-
-MARKER = "installation"
-"""The key of the marker."""
-
-
-class UploadPart(msgspec.Struct, frozen=True, array_like=True):
-    """A data object of an upload: the offset of its bytes in the upload, and its token."""
-
-    upload_id: str
-    offset: int
-    token: str
-
-    @property
-    def data(self) -> str:
-        """The key of the bytes."""
-        return _data(self.token)
-
-    @property
-    def marker(self) -> str:
-        """The key that marks the bytes as temporary."""
-        return f"uploads/{self.upload_id}/{self.offset:015d}-{self.token}"
-
-    @classmethod
-    def of_marker(cls, key: str) -> "UploadPart":
-        """Return the part that a marker's key refers to."""
-        _, upload_id, name = key.rsplit("/", 2)
-        offset, _, token = name.partition("-")
-        return cls(upload_id, int(offset), token)
-
-
-class StoredPart(msgspec.Struct, frozen=True, array_like=True):
-    """A stored part of an upload, as kept in ``UploadSession.state``."""
-
-    token: str
-    size: int
-
-
-class IndexEntry(msgspec.Struct, frozen=True):
-    """The content of ``blobs/..``."""
-
-    token: str
-    size: int
+CLOSE_TIMEOUT = 5.0
+"""Seconds to wait for the deletion of markers when the store is closed; ``sweep`` deletes the others."""
 
 
 class ObjectBlobStore:
     """See BlobStore. Any number of servers may use one bucket."""
 
-    def __init__(self, bucket: Bucket, *, redirect: bool = True) -> None:
-        """``redirect``: clients fetch blobs directly from the bucket, with presigned URLs."""
+    def __init__(self, bucket: Bucket, *, redirect: bool = True, entry_lifetime: float = 0.0) -> None:
+        """``redirect``: clients fetch blobs directly from the bucket, with presigned URLs.
+
+        ``entry_lifetime``: seconds for which an entry may be reused after another server has deleted the blob.
+        """
         self._bucket = bucket
         self._redirect = redirect
         self._hashes = HashCache()
+        self._entries = EntryCache(entry_lifetime)
+        self._deletions: set[asyncio.Task[None]] = set()
 
     async def start(self, upload_id: str) -> UploadSession:
         """See BlobStore.start."""
@@ -100,8 +80,8 @@ class ObjectBlobStore:
         """See BlobStore.append. If ``body`` raises, the bytes received before stay."""
         hasher = self._hashes.take(upload)
         part = UploadPart(upload.id, upload.offset, secrets.token_hex(16))
-        size, cut = await self._receive(part, body, hasher)
-        extended = _with_part(upload, StoredPart(part.token, size)) if size else upload
+        size, cut = await self._receive(part, await open_body(body), hasher)
+        extended = with_part(upload, StoredPart(part.token, size)) if size else upload
         if hasher is not None:
             self._hashes.keep(extended, hasher)
         if cut is not None:
@@ -109,46 +89,60 @@ class ObjectBlobStore:
         return extended
 
     async def _receive(
-        self, part: UploadPart, body: AsyncIterator[bytes], hasher: Hasher | None, digest: Digest | None = None
+        self, part: UploadPart, body: Body, hasher: Hasher | None, digest: Digest | None = None
     ) -> tuple[int, Exception | None]:
         """Write ``body``, or the bytes before it raised; return the size and the raised error.
 
         Without bytes no object is created. Raises StorageUnavailable, after which there is no object either.
         """
-        batches = _batches(body)
-        try:
-            first = await anext(batches, None)
-        except Exception as error:
-            return 0, error
-        if first is None:
-            return 0, None
-        await self._bucket.put(part.marker, b"" if digest is None else str(digest).encode())
+        if body.rest is None:
+            if body.first:
+                await self._write(part, body.first, hasher)
+            return len(body.first), body.cut
+        await self._bucket.put(part.marker, _marked(digest))
         async with self._bucket.writing(part.data) as writer:
-            return await _copy(first, batches, writer, hasher)
+            return await copy_body(body.first, body.rest, writer, hasher)
 
-    async def _receive_whole(
-        self, part: UploadPart, body: AsyncIterator[bytes], hasher: Hasher, digest: Digest | None = None
-    ) -> int:
+    async def _write(self, part: UploadPart, content: bytes, hasher: Hasher | None) -> None:
+        """Write a small part and its marker at the same time, which saves a wait."""
+        hashing = [] if hasher is None else [asyncio.to_thread(hasher.update, content)]
+        try:
+            await together(self._bucket.put(part.marker, b""), self._bucket.put(part.data, content), *hashing)
+        except StorageUnavailable:
+            with suppress(StorageUnavailable):
+                await self._bucket.delete(part.data)
+            raise
+
+    async def _receive_whole(self, part: UploadPart, body: Body, hasher: Hasher, digest: Digest | None = None) -> int:
         """Write ``body`` to its end, which may come immediately."""
         size, cut = await self._receive(part, body, hasher, digest)
         if cut is not None:
             await self._discard(part)
             raise cut
         if size == 0:
-            await self._bucket.put(part.marker, b"")
-            await self._bucket.put(part.data, b"")
+            await together(self._bucket.put(part.marker, b""), self._bucket.put(part.data, b""))
         return size
+
+    def holds(self, upload: UploadSession, digest: Digest) -> bool:
+        """See BlobStore.holds."""
+        hasher = self._hashes.peek(upload)
+        return hasher is not None and hasher.name == digest.algorithm and hasher.hexdigest() == digest.hex
 
     async def recover(self, upload: UploadSession) -> UploadSession:
         """See BlobStore.recover."""
-        for piece in _pieces(upload):
-            found = await self._bucket.head(_data(piece.token))
-            if found is None or found.size != piece.size:
+        pieces = pieces_of(upload)
+        parts, found = await asyncio.gather(
+            self._listed_parts(upload.id), gathered(self._bucket.head, [data_key(piece.token) for piece in pieces])
+        )
+        for piece, data in zip(pieces, found, strict=True):
+            if data is None or data.size != piece.size:
                 raise UploadLost(f"the bytes of upload {upload.id} are lost: start again")
-        parts = [part async for part in self._parts(upload.id)]
         while (longest := await self._longest_part(parts, upload.offset)) is not None:
-            upload = _with_part(upload, longest)
+            upload = with_part(upload, longest)
         return upload
+
+    async def _listed_parts(self, upload_id: str) -> list[UploadPart]:
+        return [part async for part in self._parts(upload_id)]
 
     async def _parts(self, upload_id: str) -> AsyncIterator[UploadPart]:
         async for listed in self._bucket.list(f"uploads/{upload_id}/"):
@@ -164,7 +158,7 @@ class ObjectBlobStore:
     async def commit(self, upload: UploadSession, digest: Digest) -> int:
         """See BlobStore.commit. Bytes that another server received are read again."""
         hasher = self._hashes.take(upload)
-        pieces = _pieces(upload)
+        pieces = pieces_of(upload)
         try:
             if len(pieces) == 1:
                 part = UploadPart(upload.id, 0, pieces[0].token)
@@ -172,7 +166,7 @@ class ObjectBlobStore:
             else:
                 part = UploadPart(upload.id, 0, secrets.token_hex(16))
                 hasher = new_hasher(digest.algorithm)
-                await self._receive_whole(part, self._joined(pieces), hasher)
+                await self._receive_whole(part, await open_body(self._joined(pieces)), hasher)
         except ObjectMissing:
             raise UploadLost(f"the bytes of upload {upload.id} are lost: start again") from None
         if hasher.hexdigest() != digest.hex:
@@ -193,43 +187,93 @@ class ObjectBlobStore:
 
     async def _joined(self, pieces: list[StoredPart]) -> AsyncIterator[bytes]:
         for piece in pieces:
-            async for batch in self._bucket.read(_data(piece.token), 0, piece.size):
+            async for batch in self._bucket.read(data_key(piece.token), 0, piece.size):
                 yield batch
 
     async def put(self, digest: Digest, body: AsyncIterator[bytes]) -> int:
         """See BlobStore.put."""
         part = UploadPart(f"put-{secrets.token_hex(8)}", 0, secrets.token_hex(16))
         hasher = new_hasher(digest.algorithm)
-        size = await self._receive_whole(part, body, hasher, digest)
+        opened = await open_body(body)
+        if opened.rest is None:
+            return await self._put_small(part, opened, hasher, digest)
+        size = await self._receive_whole(part, opened, hasher, digest)
         if hasher.hexdigest() != digest.hex:
             await self._discard(part)
             raise _digest_mismatch(digest)
         await self._publish(part, size, digest)
         return size
 
+    async def _put_small(self, part: UploadPart, body: Body, hasher: Hasher, digest: Digest) -> int:
+        """Store a blob whose bytes are in memory with one wait for the store."""
+        if body.cut is not None:
+            raise body.cut
+        await asyncio.to_thread(hasher.update, body.first)
+        if hasher.hexdigest() != digest.hex:
+            raise _digest_mismatch(digest)
+        entry = IndexEntry(part.token, len(body.first))
+        try:
+            await self._enter(part, entry, digest, self._bucket.put(part.data, body.first))
+        except StorageUnavailable:
+            with suppress(StorageUnavailable):
+                await self._discard(part)
+            raise
+        return entry.size
+
     async def _publish(self, part: UploadPart, size: int, digest: Digest) -> None:
-        """Write the blob's entry; if two servers do so at once for one digest, one of them wins."""
-        await self._bucket.put(part.marker, str(digest).encode())
-        entry = msgspec.json.encode(IndexEntry(part.token, size))
-        if not await self._bucket.create(_blob(digest), entry):
+        """Turn a part's bytes into a blob."""
+        entry = IndexEntry(part.token, size)
+        await self._enter(part, entry, digest, self._require_whole(part, entry))
+
+    async def _enter(self, part: UploadPart, entry: IndexEntry, digest: Digest, data: Awaitable[None]) -> None:
+        """Write the blob's entry and await ``data`` at the same time; if either fails, there is no entry.
+
+        If two servers do so at once for one digest, one of them wins.
+        """
+        content = msgspec.json.encode(entry)
+        try:
+            _, created, _ = await together(
+                self._bucket.put(part.marker, _marked(digest)), self._bucket.create(blob_key(digest), content), data
+            )
+        except (StorageUnavailable, UploadLost):
+            with suppress(StorageUnavailable):
+                if await self._entry(digest) == entry:
+                    await self._bucket.delete(blob_key(digest))
+            raise
+        if not created:
             kept = await self._entry(digest)
             if kept is not None and kept.token != part.token and await self._is_whole(kept):
                 await self._discard(part)
                 return
-            await self._bucket.put(_blob(digest), entry)
-        if not await self._is_whole(IndexEntry(part.token, size)):
-            await self._bucket.delete(_blob(digest))
+            await self._bucket.put(blob_key(digest), content)
+            await self._require_whole(part, entry)
+        self._entries.pop(digest)
+        self._delete_later(part.marker)
+
+    async def _require_whole(self, part: UploadPart, entry: IndexEntry) -> None:
+        if not await self._is_whole(entry):
             raise UploadLost(f"the bytes of upload {part.upload_id} were deleted while it ended: start again")
-        await self._bucket.delete(part.marker)
+
+    def _delete_later(self, key: str) -> None:
+        """Delete an object without making a request wait; what fails is left to ``sweep``."""
+
+        async def delete() -> None:
+            with suppress(StorageUnavailable):
+                await self._bucket.delete(key)
+
+        deletion = asyncio.create_task(delete())
+        self._deletions.add(deletion)
+        deletion.add_done_callback(self._deletions.discard)
 
     async def _is_whole(self, entry: IndexEntry) -> bool:
-        found = await self._bucket.head(_data(entry.token))
+        found = await self._bucket.head(data_key(entry.token))
         return found is not None and found.size == entry.size
 
     async def cancel(self, upload: UploadSession) -> None:
-        """See BlobStore.cancel."""
-        async for part in self._parts(upload.id):
-            await self._discard(part)
+        """See BlobStore.cancel. Parts that a crash made the database forget are left to ``sweep``."""
+        if upload.offset:
+            async for part in self._parts(upload.id):
+                await self._discard(part)
 
     async def _discard(self, part: UploadPart) -> None:
         """Delete temporary bytes; for bytes that became a blob delete only the marker."""
@@ -245,7 +289,7 @@ class ObjectBlobStore:
         await self._bucket.delete(part.marker)
 
     async def _entry(self, digest: Digest) -> IndexEntry | None:
-        found = await self._bucket.get(_blob(digest))
+        found = await self._bucket.get(blob_key(digest))
         return None if found is None else msgspec.json.decode(found.content, type=IndexEntry)
 
     async def _require_entry(self, digest: Digest) -> IndexEntry:
@@ -256,7 +300,7 @@ class ObjectBlobStore:
 
     async def stat(self, digest: Digest) -> StoredBlob | None:
         """See BlobStore.stat."""
-        found = await self._bucket.get(_blob(digest))
+        found = await self._bucket.get(blob_key(digest))
         if found is None:
             return None
         return StoredBlob(digest, msgspec.json.decode(found.content, type=IndexEntry).size, found.modified)
@@ -267,39 +311,45 @@ class ObjectBlobStore:
         if stop is not None and stop > entry.size:
             raise BlobMissing(f"{digest} ends at byte {entry.size}, not {stop}: run verify")
         try:
-            async for piece in self._bucket.read(_data(entry.token), start, entry.size if stop is None else stop):
+            async for piece in self._bucket.read(data_key(entry.token), start, entry.size if stop is None else stop):
                 yield piece
         except ObjectMissing as error:
             raise BlobMissing(f"the bytes of {digest} are lost: {error}; run verify") from error
 
     async def locate(self, digest: Digest, size: int) -> Redirect | None:
         """See BlobStore.locate."""
-        entry = await self._require_entry(digest)
+        entry = self._entries.get(digest)
+        if entry is None:
+            entry = await self._require_entry(digest)
+            self._entries.keep(digest, entry)
         if entry.size != size:
             raise BlobMissing(f"{digest} has {entry.size} bytes instead of {size}: run verify")
-        return Redirect(await self._bucket.sign(_data(entry.token))) if self._redirect else None
+        return Redirect(await self._bucket.sign(data_key(entry.token))) if self._redirect else None
 
     async def delete(self, digests: Sequence[Digest]) -> Mapping[Digest, StorageError]:
         """See BlobStore.delete. Entries are deleted last, so that an interrupted delete can be repeated."""
+        for digest in digests:
+            self._entries.pop(digest)
         entries = dict(zip(digests, await gathered(self._entry, digests), strict=True))
-        stored = {digest: _data(entry.token) for digest, entry in entries.items() if entry is not None}
+        stored = {digest: data_key(entry.token) for digest, entry in entries.items() if entry is not None}
         failed = await self._bucket.delete_many(list(stored.values()))
         failures: dict[Digest, StorageError] = {digest: failed[key] for digest, key in stored.items() if key in failed}
-        without_data = {digest: _blob(digest) for digest in stored if digest not in failures}
+        without_data = {digest: blob_key(digest) for digest in stored if digest not in failures}
         failed = await self._bucket.delete_many(list(without_data.values()))
         return failures | {digest: failed[key] for digest, key in without_data.items() if key in failed}
 
     async def quarantine(self, digest: Digest) -> None:
         """See BlobStore.quarantine. The bytes stay under ``data/``; the quarantined entry refers to them."""
-        found = await self._bucket.get(_blob(digest))
+        self._entries.pop(digest)
+        found = await self._bucket.get(blob_key(digest))
         if found is not None:
             await self._bucket.put(f"quarantine/{digest.algorithm}-{digest.hex}", found.content)
-            await self._bucket.delete(_blob(digest))
+            await self._bucket.delete(blob_key(digest))
 
     async def walk(self) -> AsyncIterator[StoredBlob]:
         """See BlobStore.walk."""
         async for listed in self._bucket.list("blobs/"):
-            for blob in await asyncio.gather(*(self.stat(_digest(found.key)) for found in listed)):
+            for blob in await asyncio.gather(*(self.stat(digest_of_key(found.key)) for found in listed)):
                 if blob is not None:
                     yield blob
 
@@ -346,64 +396,13 @@ class ObjectBlobStore:
 
     async def close(self) -> None:
         """See BlobStore.close. Idle connections close on their own."""
+        if self._deletions:
+            await asyncio.wait(self._deletions, timeout=CLOSE_TIMEOUT)
 
 
-async def _copy(
-    first: bytes, rest: AsyncIterator[bytes], writer: Writer, hasher: Hasher | None
-) -> tuple[int, Exception | None]:
-    """Write and hash the bytes; return their number and the error of ``rest``. Raises the errors of ``writer``."""
-    batch: bytes | None = first
-    size = 0
-    while batch is not None:
-        hashing = None if hasher is None else asyncio.to_thread(hasher.update, batch)
-        await asyncio.gather(writer.write(batch), *([hashing] if hashing else []))
-        size += len(batch)
-        try:
-            batch = await anext(rest, None)
-        except Exception as error:
-            return size, error
-    return size, None
-
-
-async def _batches(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the bytes in larger pieces, including the last ones before ``body`` raises."""
-    gathered: list[bytes] = []
-    size = 0
-    try:
-        async for piece in body:
-            gathered.append(piece)
-            size += len(piece)
-            if size >= BATCH_SIZE:
-                yield b"".join(gathered)
-                gathered, size = [], 0
-    except Exception:
-        if size:
-            yield b"".join(gathered)
-        raise
-    if size:
-        yield b"".join(gathered)
-
-
-def _pieces(upload: UploadSession) -> list[StoredPart]:
-    return msgspec.json.decode(upload.state, type=list[StoredPart]) if upload.state else []
-
-
-def _with_part(upload: UploadSession, piece: StoredPart) -> UploadSession:
-    state = msgspec.json.encode([*_pieces(upload), piece]).decode()
-    return UploadSession(upload.id, upload.offset + piece.size, state)
-
-
-def _data(token: str) -> str:
-    return f"data/{token}"
-
-
-def _blob(digest: Digest) -> str:
-    return f"blobs/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
-
-
-def _digest(key: str) -> Digest:
-    algorithm, _, encoded = key.split("/")[-3:]
-    return Digest(algorithm, encoded)
+def _marked(digest: Digest | None) -> bytes:
+    """Return the content of a marker: the digest that the bytes are about to become."""
+    return b"" if digest is None else str(digest).encode()
 
 
 def _digest_mismatch(digest: Digest) -> DigestMismatch:

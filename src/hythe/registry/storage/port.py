@@ -109,6 +109,12 @@ class BlobStore(Protocol):
         and the error is passed on. After StorageUnavailable the session is unchanged. Raises UploadLost and UploadBusy.
         """
 
+    def holds(self, upload: UploadSession, digest: Digest) -> bool:
+        """Return whether this process has received all bytes of the session, and they are those of ``digest``.
+
+        Then the session can be committed without ``recover``: whatever the database has forgotten is not needed.
+        """
+
     async def recover(self, upload: UploadSession) -> UploadSession:
         """Return the session's actual state after an interruption or crash. Raises UploadLost and UploadBusy."""
 
