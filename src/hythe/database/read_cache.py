@@ -85,7 +85,7 @@ class Entries(Generic[K, V]):
         self._entries: dict[K, _Entry[V]] = {}
         self._keys: dict[int, set[K]] = {}
         self.size = 0
-        """The bytes of all values, as ``put`` was told."""
+        """The bytes of all values, as given to ``put``."""
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hythe.database import Database
+from hythe.database.change_retention import ChangeRetention
 from hythe.database.liveness import DatabaseLiveness
 from hythe.oci.digest import Digest
 from hythe.registry.access import Access
@@ -66,6 +67,7 @@ class RegistryServices:
         self.garbage = GarbageCollection(database, storage, policy, clock)
         self.contents = Contents(access, self.manifests, self.blobs, self.tags, mirror)
         self._mirror = mirror
+        self._change_retention = ChangeRetention(database)
 
     async def try_storage(self) -> None:
         """Make requests to the blob store, and report missing blobs. Raises StorageUnavailable if it fails."""
@@ -81,6 +83,7 @@ class RegistryServices:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.deletions.run())
             tasks.create_task(self.garbage.run())
+            tasks.create_task(self._change_retention.run())
             if self._mirror is not None:
                 tasks.create_task(self._mirror.expiry.run())
 
