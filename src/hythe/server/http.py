@@ -68,12 +68,12 @@ class HTTPOptions(msgspec.Struct, frozen=True):
     stall_timeout: int
     stop_timeout: int
     certificate: Certificate | None = None
-    drain_delay: int = 0
-    transfer_rate: int = 0
-    connections: Connections | None = None
     proxies: tuple[IPNetwork, ...] = ()
     public_url: str = ""
     report_proxies: bool = True
+    drain_delay: int = 0
+    transfer_rate: int = 0
+    connections: Connections | None = None
 
     @classmethod
     def of(cls, settings: Settings, processes: int = 1) -> "HTTPOptions":
@@ -86,11 +86,11 @@ class HTTPOptions(msgspec.Struct, frozen=True):
             settings.stall_timeout,
             settings.stop_timeout,
             Certificate.of(settings),
-            settings.drain_delay,
-            settings.transfer_rate,
-            Connections(settings, processes),
             settings.proxies,
             settings.public_url,
+            drain_delay=settings.drain_delay,
+            transfer_rate=settings.transfer_rate,
+            connections=Connections(settings, processes),
         )
 
 
