@@ -69,6 +69,14 @@ format: .venv/.dev ## Format the code and sort its imports
 lock: .venv/.serve ## Write requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
 	scripts/lock $(ARGS)
 
+.PHONY: image
+image: .venv/.serve ## Build the container image for amd64 and arm64, into buildah's store (docs/install.md)
+	@scripts/image $(ARGS)
+
+.PHONY: wheel
+wheel: .venv/.serve ## Build the wheel and the source archive into dist/
+	@uv=$$(command -v uv || echo .cache/uv/bin/uv); $$uv build --quiet --out-dir dist .
+
 .PHONY: clean
 clean: ## Remove the environment and all caches, but no hub data
 	rm -rf .venv .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
