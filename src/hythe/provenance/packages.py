@@ -1,12 +1,13 @@
-"""Reads the package databases in an image's layers: dpkg, apk and rpm (SQLite format)."""
+"""Reads the package databases in an image's layers: dpkg, apk, rpm (SQLite format) and Python."""
 
 import contextlib
 import io
+import re
 import sqlite3
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any, BinaryIO, cast
 
 import msgspec
@@ -27,20 +28,19 @@ MAX_PACKAGES = 50_000
 MAX_FIELD_LENGTH = 256
 MAX_LINE_LENGTH = 64 << 10
 """Maximum bytes of a line of a database; the rest of a longer line is skipped."""
+MAX_DEPTH = 12
+MAX_PATH_LENGTH = 256
+"""Maximum folders and characters of a Python package's path; others are not looked at."""
 MAX_NOTES = 20
 RPM_TAGS = {1000: "name", 1001: "version", 1002: "release", 1022: "architecture"}
 MAX_RPM_HEADER_SIZE = 8 << 20
 _RPM_STRING = 6
-_PARENTS = {
-    "/".join(parts[: number + 1])
-    for parts in (path.split("/") for path in ("var/lib/dpkg/status.d", "lib/apk/db", "usr/lib/apk/db"))
-    for number in range(len(parts))
-} | {"var/lib/rpm", "usr/lib/sysimage", "usr/lib/sysimage/rpm"}
-"""Folders that contain databases."""
+_DPKG_FILE = re.compile(r"var/lib/dpkg/status\.d/[^/]+(?<!\.md5sums)")
+_PYTHON_METADATA = (".dist-info/METADATA", ".egg-info/PKG-INFO")
 
 
 class Package(msgspec.Struct, frozen=True, order=True):
-    """An installed package; ``kind`` is its type in package URLs: deb, apk or rpm."""
+    """An installed package; ``kind`` is its type in package URLs: deb, apk, rpm or pypi."""
 
     kind: str
     name: str
@@ -78,6 +78,7 @@ class _Databases:
 
     def __init__(self) -> None:
         self._found: dict[str, list[Package]] = {}
+        self._below: dict[str, set[str]] = {}
         self._count = 0
         self._left = MAX_TOTAL_SIZE
         self._left_out: list[str] = []
@@ -100,11 +101,9 @@ class _Databases:
                         self._read(path, reader(content, size))
 
     def _forget(self, path: str) -> None:
-        paths = [path] if path in self._found else []
-        if path in _PARENTS or not path:
-            paths = [each for each in self._found if not path or each.startswith(f"{path}/")]
-        for each in paths:
-            self._count -= len(self._found.pop(each))
+        """Forget the database at ``path``, or all below it; the empty path is the root."""
+        for each in (path, *self._below.pop(path, ())):
+            self._count -= len(self._found.pop(each, ()))
 
     def _has_room(self, path: str, size: int) -> bool:
         shown = path[:MAX_FIELD_LENGTH]
@@ -120,6 +119,8 @@ class _Databases:
 
     def _read(self, path: str, packages: Iterator[Package]) -> None:
         known = self._found[path] = []
+        for parent in ("", *accumulate(path.split("/")[:-1], "{}/{}".format)):
+            self._below.setdefault(parent, set()).add(path)
         for package in packages:
             if self._count >= MAX_PACKAGES:
                 self.leave_out(f"the image has more than {MAX_PACKAGES} packages")
@@ -166,12 +167,14 @@ def _decompress(compressed: BinaryIO) -> BinaryIO:
 
 
 def _reader(path: str) -> Callable[[EntryContent, int], Iterator[Package]] | None:
-    if path == "var/lib/dpkg/status" or (path.startswith("var/lib/dpkg/status.d/") and not path.endswith(".md5sums")):
+    if path == "var/lib/dpkg/status" or _DPKG_FILE.fullmatch(path):
         return _dpkg
     if path in ("lib/apk/db/installed", "usr/lib/apk/db/installed"):
         return _apk
     if path in ("var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite"):
         return _rpm
+    if path.endswith(_PYTHON_METADATA) and len(path) <= MAX_PATH_LENGTH and path.count("/") <= MAX_DEPTH:
+        return _python
     return None
 
 
@@ -187,7 +190,13 @@ def _apk(content: EntryContent, _size: int) -> Iterator[Package]:
             yield Package("apk", block["P"], block.get("V", ""), block.get("A", ""))
 
 
-_FIELDS = {"Package", "Status", "Version", "Architecture", "P", "V", "A"}
+def _python(content: EntryContent, _size: int) -> Iterator[Package]:
+    fields = next(_blocks(content, ": "), {})  # the description follows
+    if fields.get("Name"):
+        yield Package("pypi", re.sub(r"[-_.]+", "-", fields["Name"]).lower(), fields.get("Version", ""), "")
+
+
+_FIELDS = {"Name", "Package", "Status", "Version", "Architecture", "P", "V", "A"}
 
 
 def _blocks(content: EntryContent, separator: str) -> Iterator[dict[str, str]]:

@@ -59,7 +59,9 @@ def bill_of_materials(layout: Path, image: Descriptor, name: str, at: datetime) 
 
 
 def _entry(number: int, package: Package) -> dict[str, Any]:
-    url = f"pkg:{package.kind}/{quote(package.name)}@{quote(package.version)}?arch={quote(package.architecture)}"
+    url = f"pkg:{package.kind}/{quote(package.name)}@{quote(package.version)}"
+    if package.architecture:
+        url += f"?arch={quote(package.architecture)}"
     return {
         "SPDXID": f"SPDXRef-Package-{number}",
         "name": package.name,

@@ -91,6 +91,31 @@ def test_later_layers_replace_databases(tmp_path: Path) -> None:
     assert installed_packages(layout, image).packages == (Package("deb", "bash", "5.3-1", "amd64"),)
 
 
+def test_python_packages(tmp_path: Path) -> None:
+    """Python packages are found in any environment, by their normalized names, but not removed ones."""
+    metadata = "Metadata-Version: 2.4\nName: {}\nVersion: {}\n\nName: of the description\n"
+    lower = layer_tar(
+        {
+            "usr/lib/python3/dist-packages/PyYAML-6.0.egg-info/PKG-INFO": metadata.format("PyYAML", "6.0"),
+            "opt/app/lib/python3.13/site-packages/old-1.dist-info/METADATA": metadata.format("old", "1"),
+        }
+    )
+    upper = layer_tar(
+        {
+            "opt/app/lib/python3.13/site-packages/.wh.old-1.dist-info": "",
+            "opt/app/lib/python3.13/site-packages/a_b.c-2.dist-info/METADATA": metadata.format("A_b.c", "2"),
+        }
+    )
+    layout, image = _image(tmp_path, lower, upper)
+
+    assert installed_packages(layout, image).packages == (
+        Package("pypi", "a-b-c", "2", ""),
+        Package("pypi", "pyyaml", "6.0", ""),
+    )
+    bill = bill_of_materials(tmp_path, image, "hub.example/alice/app", datetime(2026, 11, 23, tzinfo=UTC))
+    assert bill["packages"][2]["externalRefs"][0]["referenceLocator"] == "pkg:pypi/pyyaml@6.0"
+
+
 def test_the_bill_of_materials_is_spdx(tmp_path: Path) -> None:
     """The document describes the image, which contains its packages, each with a package URL."""
     _, image = _image(tmp_path, layer_tar({"var/lib/dpkg/status": DPKG}))
