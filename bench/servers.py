@@ -86,14 +86,17 @@ def hythe_hub(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def docker_registry(folder: Path) -> Iterator[Server]:
-    """Run Debian's docker-registry with its package's configuration, apart from folder and log."""
+def docker_registry(folder: Path, driver: dict[str, object] | None = None) -> Iterator[Server]:
+    """Run Debian's docker-registry with its package's configuration, apart from folder and log.
+
+    ``driver`` configures another storage driver than that for a folder.
+    """
     port = free_port()
     config = {
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {
-            "filesystem": {"rootdirectory": str(folder / "docker-registry")},
+            **(driver or {"filesystem": {"rootdirectory": str(folder / "docker-registry")}}),
             "delete": {"enabled": True},
             "cache": {"blobdescriptor": "inmemory"},
         },
