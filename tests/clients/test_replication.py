@@ -144,8 +144,8 @@ def test_pushes_follow_events_with_indexes_and_signatures(first: Site, second: S
     signature = image_manifest(config, subject=subject, artifactType="application/vnd.example.signature")
     signed_by = client.push_manifest(repository, digest_of(json.dumps(signature).encode()), signature)
 
-    wait_for(lambda: tag_of(second_client, repository, signed_by) == signed_by, lambda: first.status(rule))
-    assert tag_of(second_client, repository, "multi") == index
+    wait_for(lambda: tag_of(second_client, repository, "multi") == index, lambda: first.status(rule))
+    assert tag_of(second_client, repository, signed_by) == signed_by
     wait_for(lambda: first.status(rule)["rule"]["behind"]["items"] == 0, lambda: first.status(rule))
     listed = second_client("GET", f"/v2/{repository}/referrers/{index}").json()["manifests"]
     assert [each["digest"] for each in listed] == [signed_by]
@@ -287,3 +287,26 @@ def uploads_of(site: Site) -> list[int]:
 
     with sqlite3.connect(f"file:{site.server.data}/hythe.db?mode=ro", uri=True) as connection:
         return [size for (size,) in connection.execute("SELECT offset FROM uploads")]
+
+
+def test_the_command_adds_runs_and_shows_rules(start: Callable[..., HytheServer], second: Site) -> None:
+    """`hythe admin replicate` works next to the server, and without it; `status` fails for what cannot be copied."""
+    site, repository = new_site(start), fresh()
+    digest = site.client.push_image(repository)
+    site.server.stop()
+    named = ("cli", "push", second.server.url, "--username", "ann", "--password-stdin", "--repository", repository)
+    site.server.admin("replicate", "add", *named, "--no-events", stdin=PASSWORD)
+    done = site.server.try_admin("replicate", "run", "cli")
+    assert (done.returncode, done.stdout) == (0, "cli: nothing is behind\n"), done.stderr
+    assert tag_of(second.client, repository, "latest") == digest
+    assert "copied  " in site.server.admin("replicate", "show", "cli")
+    listed = json.loads(site.server.admin("replicate", "list", "--json"))
+    assert [(each["name"], each["behind"]["items"]) for each in listed] == [("cli", 0)]
+    assert site.server.admin("replicate", "status") == "cli: nothing is behind\n"
+
+    site.server.admin("replicate", "add", "off", "push", f"http://127.0.0.1:{free_port()}")
+    failed = site.server.try_admin("replicate", "run", "off")
+    assert failed.returncode == 1
+    assert "does not respond" in failed.stderr
+    site.server.admin("replicate", "remove", "off")
+    assert site.server.try_admin("replicate", "show", "off").returncode == 1

@@ -16,6 +16,7 @@ from hythe.cli.command import Command, CommandFailed
 from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.hub_lists import add_hub_lists
 from hythe.cli.plan_limits import PLAN_LIMITS, UNLIMITED
+from hythe.cli.replicate import add_replicate
 from hythe.cli.setting_flags import DATABASE_FLAGS, add_setting_flags, load_settings
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ hythe admin set-role ann curator
 hythe admin open ann/app --to root --reason "ticket 7"
 hythe admin users ann
 hythe admin audit --namespace ann --since 2026-11-01 --json
+hythe admin replicate add dr push https://hub2.example.org --username ann --password-stdin < token
+hythe admin replicate status
 hythe admin queue
 hythe admin drain-worker builder1:/var/lib/hythe-worker
 hythe admin storage
@@ -78,6 +81,7 @@ def _configure(parser: ArgumentParser) -> None:
     add_administration(verbs, _with_hub)
     add_hub_lists(verbs, _with_hub)
     add_build_queue(verbs, _with_builds)
+    add_replicate(verbs, _with_services)
 
     rotate_keys = verbs.add_parser("rotate-keys", help="replace the keys that sign access tokens and provenance")
     rotate_keys.set_defaults(handler=_rotate_keys)
@@ -176,7 +180,9 @@ def _with_builds(arguments: Namespace, work: Callable[["BuildsServices"], Awaita
     _with_services(arguments, lambda services: work(services.builds))
 
 
-def _with_services(arguments: Namespace, work: Callable[["Services"], Awaitable[None]], *, new: bool = False) -> None:
+def _with_services(
+    arguments: Namespace, work: Callable[["Services"], Awaitable[None]], *, new: bool = False, use_blobs: bool = False
+) -> None:
     import asyncio
 
     from hythe.hub.errors import HubError
@@ -186,8 +192,8 @@ def _with_services(arguments: Namespace, work: Callable[["Services"], Awaitable[
     _require_hub(settings, new=new)
 
     async def run() -> None:
-        # The flags of these verbs lack blob_store, so this may be another blob store.
-        async with open_hub(settings, use_blobs=False, pace=True) as services:
+        # The flags of most verbs lack blob_store, so this may be another blob store.
+        async with open_hub(settings, use_blobs=use_blobs, pace=True) as services:
             await work(services)
 
     try:

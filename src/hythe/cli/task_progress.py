@@ -30,6 +30,10 @@ class TaskBar:
         self._phase, self._total, self._unit, self._done = phase, total, unit, 0
         self._began = time.monotonic()
 
+    def expect(self, total: int) -> None:
+        """Set the total, which is known only now, or has grown."""
+        self._total = total
+
     def advance(self, count: int) -> None:
         """Add units that are done."""
         self._done += count

@@ -69,7 +69,7 @@ class NewReplicationRule(Checked, frozen=True):
         for field in ("repositories", "tags"):
             if field in values and (problem := _patterns_problem(values[field])):
                 found[field] = problem
-        interval = values.get("interval", 0)
+        interval = values.get("interval", MIN_INTERVAL)
         if 0 < interval < MIN_INTERVAL:
             found["interval"] = f"must be 0, or at least {MIN_INTERVAL} seconds"
         if values.get("direction") is Direction.PULL and not interval:

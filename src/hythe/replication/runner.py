@@ -26,7 +26,14 @@ from hythe.registry.storage.port import StorageError
 from hythe.replication.comparison import TagBehind, compare, compare_repository
 from hythe.replication.copying import CopyProgress, ImageCopy, SidesOfRule, UploadRecord
 from hythe.replication.errors import CopyFailed, LeaseLost
-from hythe.replication.item import WHOLE_REPOSITORY, ReplicationItem, ReplicationOutcome, ReplicationResult, retry_delay
+from hythe.replication.item import (
+    WHOLE_REPOSITORY,
+    ReplicationBacklog,
+    ReplicationItem,
+    ReplicationOutcome,
+    ReplicationResult,
+    retry_delay,
+)
 from hythe.replication.local_side import LocalSide
 from hythe.replication.remotes import RemoteRegistries
 from hythe.replication.rule import Direction, ReplicationRule
@@ -35,6 +42,9 @@ from hythe.replication.sql import results as result_store
 from hythe.replication.sql import rules as rule_store
 
 POLL_INTERVAL = 1.0
+RUN_INTERVAL = 0.25
+"""Seconds between two looks at a rule that the command runs."""
+
 LEASE = timedelta(seconds=15)
 HEARTBEAT = 4.0
 """Seconds after which a lease is extended."""
@@ -65,6 +75,7 @@ class ReplicationRunner:
         self._remotes = remotes
         self._clock = clock
         self._tasks: dict[asyncio.Task[None], tuple[int, CopyProgress]] = {}
+        self._finished: dict[int, CopyProgress] = {}
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
@@ -95,13 +106,38 @@ class ReplicationRunner:
             await self._begin_items(rule)
 
     def progress(self, rule_id: int) -> CopyProgress:
-        """Return how far the running copies of a rule are."""
+        """Return how far the copies of a rule are that this server began, with those that have ended."""
         found = [progress for known, progress in self._tasks.values() if known == rule_id]
+        found.append(self._finished.get(rule_id, CopyProgress()))
         return CopyProgress(sum(each.size for each in found), sum(each.sent for each in found))
 
     def busy(self, rule_id: int) -> bool:
         """Return whether this server works on a rule."""
         return any(known == rule_id for known, _ in self._tasks.values())
+
+    async def run_rule(self, rule_id: int, report: Callable[[ReplicationBacklog, CopyProgress], None]) -> None:
+        """Work on one rule until nothing of it is due, together with servers that do; ``report`` is called often.
+
+        What fails stays behind: see the status of the rule.
+        """
+        while True:
+            self._ended.clear()
+            await self.step(rule_id)
+            now = self._clock()
+            async with self._database.reading() as session:
+                rule = await rule_store.by_id(session, rule_id)
+                backlog = await item_store.backlog(session, rule_id)
+                working = await item_store.running(session, rule_id, now)
+                due = await item_store.due(session, rule_id, now, 1)
+            report(backlog, self.progress(rule_id))
+            if rule is None:
+                return
+            comparing = bool(rule.compare_lease) or (rule.compare_at is not None and rule.compare_at <= now)
+            paused = rule.paused_until is not None and rule.paused_until > now
+            if not self.busy(rule_id) and (paused or not (comparing or working or due)):
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), RUN_INTERVAL)
 
     def _has_room(self) -> bool:
         return len(self._tasks) < MAX_TASKS
@@ -112,7 +148,9 @@ class ReplicationRunner:
         task.add_done_callback(self._forget)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
-        del self._tasks[task]
+        rule_id, progress = self._tasks.pop(task)
+        before = self._finished.get(rule_id, CopyProgress())
+        self._finished[rule_id] = CopyProgress(before.size + progress.size, before.sent + progress.sent)
         self._ended.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _LOG.warning("replication failed", error=f"{type(error).__name__}: {error}")
@@ -265,7 +303,7 @@ class ReplicationRunner:
         async with self._database.writing() as session:
             await rule_store.pause(session, rule.id, failures, until, problem_text(error)[:1000])
             if lease:
-                await rule_store.keep_comparison(session, rule.id, lease, until)
+                await rule_store.retry_comparison(session, rule.id, lease, until)
                 problem = problem_text(error)
                 await result_store.add(
                     session, rule.id, ReplicationResult(now, "", "", ReplicationOutcome.FAILED, 0, 0, problem)

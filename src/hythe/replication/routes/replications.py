@@ -9,7 +9,7 @@ from hythe.hub.access.actions import HubAction
 from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
 from hythe.replication.item import ReplicationBacklog, ReplicationResult
-from hythe.replication.replications import ReplicationService
+from hythe.replication.replications import ReplicationService, ReplicationStatus
 from hythe.replication.rule import Direction, NewReplicationRule, ReplicationRule
 
 
@@ -88,12 +88,7 @@ class ReplicationEndpoints:
 
     async def status(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> ReplicationStatusReply:
         """Return a rule with what is behind."""
-        found = await self._service.status(call.actor, call.path["rule"])
-        items = tuple(
-            BehindReply(each.repository, each.reference, each.bytes, each.created_at, each.attempts, each.problem)
-            for each in found.items
-        )
-        return ReplicationStatusReply(rule_reply(found.rule, found.backlog), items, found.results)
+        return status_reply(await self._service.status(call.actor, call.path["rule"]))
 
     async def remove(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
         """Remove a rule."""
@@ -108,6 +103,15 @@ def rule_reply(rule: ReplicationRule, backlog: ReplicationBacklog) -> Replicatio
     """Return a rule as the API and the command show it."""
     names = set(ReplicationRuleReply.__struct_fields__) - {"behind"}
     return ReplicationRuleReply(**{name: getattr(rule, name) for name in names}, behind=backlog)
+
+
+def status_reply(found: ReplicationStatus) -> ReplicationStatusReply:
+    """Return the status of a rule as the API and the command show it."""
+    items = tuple(
+        BehindReply(each.repository, each.reference, each.bytes, each.created_at, each.attempts, each.problem)
+        for each in found.items
+    )
+    return ReplicationStatusReply(rule_reply(found.rule, found.backlog), items, found.results)
 
 
 _RULES = "/api/v1/admin/replications"
@@ -157,7 +161,7 @@ def endpoints(service: ReplicationService) -> tuple[Endpoint, ...]:
             f"{one}/run",
             "Compare both sides of a replication rule now, and retry what failed (administrators only)",
             handlers.start,
-            status=HTTPStatus.ACCEPTED,
+            status=HTTPStatus.NO_CONTENT,
             action=HubAction.RUN_REPLICATION,
         ),
     )

@@ -41,7 +41,9 @@ _AGAIN = (
     .values(lease="", due_at=bindparam("at", type_=_TIME), attempts=bindparam("tried"), problem=bindparam("why"))
 )
 _HURRY = (
-    update(items).where(_OF_RULE, items.c.lease == literal_column("''")).values(due_at=bindparam("at", type_=_TIME))
+    update(items)
+    .where(items.c.rule_id == bindparam("of_rule"), items.c.lease == literal_column("''"))
+    .values(due_at=bindparam("at", type_=_TIME))
 )
 _SUMMARY: Select[Any] = select(
     func.count().label("items"),
@@ -119,7 +121,7 @@ async def release(session: Session, item: ReplicationItem, attempts: int, proble
 
 async def hurry(session: Session, rule_id: int, now: datetime) -> None:
     """Let every item of a rule be due now, also after failures."""
-    await session.run(_HURRY, {"rule_id": rule_id, "at": now})
+    await session.run(_HURRY, {"of_rule": rule_id, "at": now})
 
 
 async def backlog(session: Session, rule_id: int) -> ReplicationBacklog:

@@ -45,13 +45,18 @@ _COMPARED = (
         compared_at=bindparam("now", type_=_TIME),
     )
 )
+_RETRY = (
+    update(rules)
+    .where(rules.c.id == bindparam("rule_id"), rules.c.compare_lease == bindparam("lease"))
+    .values(compare_at=bindparam("until", type_=_TIME), compare_lease="")
+)
 _PAUSE = (
     update(rules)
     .where(rules.c.id == bindparam("rule_id"))
     .values(
-        failures=bindparam("failures"),
+        failures=bindparam("count"),
         paused_until=bindparam("until", type_=_TIME),
-        problem=bindparam("problem"),
+        problem=bindparam("why"),
     )
 )
 _RESUME = (
@@ -117,9 +122,14 @@ async def end_comparison(session: Session, rule_id: int, lease: str, now: dateti
     await session.run(_COMPARED, {"rule_id": rule_id, "lease": lease, "now": now, "next_at": next_at})
 
 
+async def retry_comparison(session: Session, rule_id: int, lease: str, at: datetime) -> None:
+    """Record that a comparison failed, and when the next one is due."""
+    await session.run(_RETRY, {"rule_id": rule_id, "lease": lease, "until": at})
+
+
 async def pause(session: Session, rule_id: int, failures: int, until: datetime, problem: str) -> None:
     """Record a failure of the other registry, and try nothing before ``until``."""
-    await session.run(_PAUSE, {"rule_id": rule_id, "failures": failures, "until": until, "problem": problem})
+    await session.run(_PAUSE, {"rule_id": rule_id, "count": failures, "until": until, "why": problem})
 
 
 async def resume(session: Session, rule_id: int) -> None:
