@@ -48,6 +48,7 @@ EXIT_STATUSES = {
     "hythe.registry.garbage_holds.GarbageHeld": ExitStatus(7),
     "hythe.registry.garbage_holds.HoldLost": ExitStatus(5),
     "hythe.server.listening.CannotListen": ExitStatus(1),
+    "hythe.telemetry.tracing.TracingUnavailable": ExitStatus(1),
     "hythe.server.data_lock.DataInUse": ExitStatus(7),
     "hythe.registry.htpasswd.HtpasswdError": ExitStatus(1),
     "hythe.registry.importing.NoRegistryFolder": ExitStatus(2),

@@ -29,7 +29,8 @@ SETTINGS = (
     "mirrors", "mirror_age", "mirror_size", "internal_networks", "grace_period", "garbage_interval",
     "upload_lifetime", "replaced_lifetime",
     "idle_timeout", "stall_timeout", "transfer_rate", "connections", "connections_per_address",
-    "drain_delay", "stop_timeout", "log_format",
+    "drain_delay", "stop_timeout", "trusted_proxies",
+    "log_format", "log_level", "access_log", "slow_request", "slow_query", "metrics_listen", "otlp_endpoint",
 )  # fmt: skip
 """The settings that apply without a hub."""
 

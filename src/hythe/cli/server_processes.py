@@ -12,6 +12,7 @@ from hythe.server.listening import Address
 from hythe.server.processes import process_count, run_processes
 from hythe.server.siblings import Siblings
 from hythe.settings import Settings
+from hythe.telemetry.tracing import traces
 
 
 def run_server(
@@ -30,7 +31,12 @@ def run_server(
 
     def run(settings: Settings, siblings: Siblings | None = None) -> int:
         told = ready if siblings is None else _tell_no_one
-        return run_logged(settings.log_format, lambda: uvloop.run(serve(settings, told, siblings)))
+
+        def run_traced() -> None:
+            with traces("hythe", settings.otlp_endpoint):
+                uvloop.run(serve(settings, told, siblings))
+
+        return run_logged(settings.log_format, run_traced)
 
     with data_locked(settings.data_folder, kind, shared=bool(settings.database_url)):
         return run(settings) if process_count(settings) == 1 else run_processes(settings, read, run, ready)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, Executable, Row
 
 from hythe.database.compiled import CompiledStatements
 from hythe.database.port import Dialect, Parameters, QueryTimeout
+from hythe.database.sqlite_statements import all_rows, first_row, sqlite_statements
 from hythe.telemetry.statements import observe_statement
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class LongReadSession:
         self._connection: Connection = connection
         self._raw: RawConnection = raw
         self._threads: ThreadPoolExecutor = threads
-        self._statements: CompiledStatements = CompiledStatements()
+        self._statements: CompiledStatements = sqlite_statements()
         self.seconds: float = 0.0
 
     async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
@@ -88,13 +89,13 @@ class LongReadSession:
         compiled = self._statements.get(statement, parameters)
         if compiled is None:
             return self._connection.execute(statement, parameters).all()
-        return compiled.rows(compiled.run(self._raw, parameters))
+        return all_rows(compiled, self._raw, parameters)
 
     def _row(self, statement: Executable, parameters: Parameters | None) -> Row[Any] | None:
         compiled = self._statements.get(statement, parameters)
         if compiled is None:
             return self._connection.execute(statement, parameters).first()
-        return compiled.row(compiled.run(self._raw, parameters))
+        return first_row(compiled, self._raw, parameters)
 
     async def _bounded(self, statement: Executable, work: Callable[[], T]) -> T:
         """Run a statement by ``work`` in a thread; interrupt it after ``seconds``, or when the caller is cancelled."""

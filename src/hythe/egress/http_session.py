@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import DefaultResolver
 
 from hythe.egress.policy import EgressDenied, EgressPolicy
+from hythe.telemetry.http_tracing import http_tracing
 
 
 def open_egress_session(
@@ -32,7 +33,7 @@ def open_egress_session(
         connector=connector,
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
-        trace_configs=[tracing],
+        trace_configs=[tracing, *http_tracing()],
         **options,
     )
 

@@ -22,6 +22,7 @@ from hythe.forges.rest import RestForge
 from hythe.forges.source_ref import SourceRef
 from hythe.settings import InvalidValue
 from hythe.settings.addresses import parse_http_url
+from hythe.telemetry.http_tracing import http_tracing
 
 SSH_PORT = 22
 
@@ -119,7 +120,9 @@ async def open_forges(setting: str, policy: EgressPolicy) -> AsyncIterator[Confi
     """
     settings = parse_forges(setting)
     async with (
-        aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
+        aiohttp.ClientSession(
+            trust_env=True, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=http_tracing()
+        ) as session,
         open_egress_session(policy) as egress_session,
     ):
         yield ConfiguredForges(session, egress_session, settings)

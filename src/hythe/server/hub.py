@@ -55,6 +55,7 @@ from hythe.server.reloading import SettingsReload
 from hythe.server.siblings import Siblings, listening
 from hythe.server.stopping import Stopping
 from hythe.server.telemetry import ServerTelemetry
+from hythe.server.tracing import traced_application
 from hythe.server.worker import LocalWorker, own_url
 from hythe.settings import Settings
 from hythe.wake_ups import WakeUp
@@ -169,9 +170,7 @@ async def open_hub(
         )
         hub = make_hub(foundation, registry, account_listeners, providers)
         health = Health(registry, settings.data_folder, Stopping())
-        yield Services(
-            settings, database, registry, hub, builds, notifications, forge_services, replication, health
-        )
+        yield Services(settings, database, registry, hub, builds, notifications, forge_services, replication, health)
 
 
 async def serve_hub(
@@ -225,7 +224,7 @@ async def serve_hub(
                     lambda new: rates.apply(new.api_requests_per_minute),
                 )
                 await serve(
-                    MaintenanceGate(HubApplication(services, rates), maintenance),
+                    traced_application(MaintenanceGate(HubApplication(services, rates), maintenance)),
                     listener,
                     options,
                     reload,
@@ -273,7 +272,9 @@ class HubApplication:
             *build_routes.routes(services.builds, services.hub),
             *hub_routes.routes(services.hub, endpoints, rates),
         ]
-        pages = web_routes.routes(services.hub, services.builds, services.notifications, services.forges)
+        pages = web_routes.routes(
+            services.hub, services.builds, services.notifications, services.forges, services.replication
+        )
         self.routes: list[BaseRoute] = [*routes, *pages]
         self._rest: ASGIApp = Starlette(routes=self.routes)
 

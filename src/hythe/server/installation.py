@@ -19,6 +19,7 @@ from hythe.registry.installation import (
 from hythe.registry.storage import open_blob_store
 from hythe.registry.storage.disk import disk_errors
 from hythe.registry.storage.port import BlobStore
+from hythe.server.tracing import traced_blobs
 from hythe.settings import Settings
 
 ENTRY_LIFETIME = 60.0
@@ -81,7 +82,7 @@ async def _opened(settings: Settings, *, adopt: bool = False) -> AsyncIterator[S
             await _require_no_blobs_without_database(settings, blobs)
         database = await open_database(settings.data_folder, settings.database_url)
         stack.push_async_callback(database.close)
-        yield Stores(database, blobs)
+        yield Stores(database, traced_blobs(blobs))
 
 
 async def _require_no_blobs_without_database(settings: Settings, blobs: BlobStore) -> None:

@@ -28,6 +28,7 @@ from hythe.server.reloading import SettingsReload
 from hythe.server.siblings import Siblings, listening
 from hythe.server.stopping import Stopping
 from hythe.server.telemetry import ServerTelemetry
+from hythe.server.tracing import traced_application
 from hythe.settings import Settings
 
 
@@ -85,7 +86,7 @@ async def serve_registry(
                 reload.listeners += (lambda new: _apply(registry, refusals, new), telemetry.apply)
                 ready(address)
                 await serve(
-                    HealthPaths(application, health),
+                    traced_application(HealthPaths(application, health)),
                     listener,
                     options,
                     reload,

@@ -56,7 +56,7 @@ class RequestObserver:
         if not record.status:
             record.status = CLIENT_GONE
         seconds = (record.responded or perf_counter()) - record.started - record.waited
-        key = (scope["method"], _template(scope), record.status)
+        key = (scope["method"], route_of(scope), record.status)
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = _new_series(*key)
@@ -72,7 +72,7 @@ class RequestObserver:
             self._access_log.log(scope, record, perf_counter() - record.started)
 
 
-def _template(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """Return the template of the route that handled a request."""
     route = scope.get("route")
     if route is not None:  # the router of the hub; the registry has none

@@ -19,6 +19,7 @@ from hythe.server.request_observer import RequestObserver
 from hythe.server.siblings import Siblings
 from hythe.settings import Settings
 from hythe.telemetry.shared_snapshots import WRITE_INTERVAL, ProcessMetrics
+from hythe.telemetry.statements import slow_statements
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class ServerTelemetry:
         self._lines = LineWriter()
         self._metrics = ProcessMetrics(siblings.metrics, siblings.number) if siblings is not None else ProcessMetrics()
         self.observer = RequestObserver(settings, self._lines)
+        slow_statements.apply(settings.slow_query)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -62,6 +64,7 @@ class ServerTelemetry:
     def apply(self, settings: Settings) -> None:
         """Take over changed settings."""
         self.observer.apply(settings)
+        slow_statements.apply(settings.slow_query)
 
     async def _measure(self) -> None:
         if self._siblings is not None:

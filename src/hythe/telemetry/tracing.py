@@ -95,10 +95,13 @@ class Tracing:
             yield span
 
     def record(self, name: str, seconds: float, **attributes: str | int) -> None:
-        """Record a span that has just ended, below the current one."""
+        """Record a span that has just ended, below the current one; nothing outside any, as in background tasks."""
         if self._tracer is None:
             return
-        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace import SpanKind, get_current_span
+
+        if not get_current_span().is_recording():
+            return
 
         now = time_ns()
         span: Span = self._tracer.start_span(
@@ -112,6 +115,16 @@ class Tracing:
 
 tracing = Tracing()
 """That of this process."""
+
+
+@contextmanager
+def traces(service: str, endpoint: str) -> Iterator[None]:
+    """Record spans of this process until the block ends, if they are configured. Raises TracingUnavailable."""
+    tracing.start(service, endpoint)
+    try:
+        yield
+    finally:
+        tracing.stop()
 
 
 def record_statement(text: str, seconds: float) -> None:
