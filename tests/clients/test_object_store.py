@@ -8,9 +8,11 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.contracts.distribution import Client, digest_of
 from tests.parts.azurite import AzureAccount
 from tests.parts.base_images import Layout
 from tests.parts.engines import ContainersTool, Docker
@@ -168,3 +170,29 @@ def test_a_failing_bucket_is_a_503_with_its_reason_in_the_log(
     assert (refused.status, accepted.status) == (503, 201)
     assert json.loads(sentence)["errors"][0]["detail"]["number"] in server.log
     assert "access was denied: check the credentials in the environment" in server.log
+
+
+def test_a_silent_bucket_delays_only_what_needs_it(
+    start_registry: Callable[..., HytheServer], start_faulty_proxy: Callable[[str], FaultyProxy], s3: S3Server
+) -> None:
+    """While the bucket keeps pushes waiting, manifests and lists are served; then the pushes succeed."""
+    proxy = start_faulty_proxy(s3.endpoint)
+    server = start_registry(endpoint=proxy.url)
+    client = Client(server.port)
+    client.push_image("team/image", "latest")
+    blobs = [f"waits {number}".encode() for number in range(16)]
+
+    proxy.faults.append(Fault("", times=10**6, is_silent=True, stall_seconds=3))
+    with ThreadPoolExecutor(len(blobs)) as pool:
+        push = "/v2/team/image/blobs/uploads/?digest="
+        pushes = [pool.submit(send, server, "POST", f"{push}{digest_of(blob)}", blob) for blob in blobs]
+        for _ in range(100):
+            assert client("GET", "/v2/team/image/manifests/latest").status == 200
+            assert client("GET", "/v2/team/image/tags/list").json()["tags"] == ["latest"]
+        served = not any(each.done() for each in pushes)
+        proxy.faults.clear()
+        statuses = [each.result()[0].status for each in pushes]
+    client.close()
+
+    assert served
+    assert statuses == [201] * len(blobs)

@@ -73,7 +73,7 @@ def site(
         "HYTHE_BLOB_STORE": "s3://behind-nginx",
         "HYTHE_SECRET_KEY": base64.b64encode(b"0123456789abcdef0123456789abcdef").decode(),
         "HYTHE_TRUSTED_PROXIES": "127.0.0.1",
-        "HYTHE_DRAIN_DELAY": "0.5",
+        "HYTHE_DRAIN_DELAY": "1",
     }
     primary, standby = databases
     upgrade_in_thread(Path("unused"), primary.create("hub"))
