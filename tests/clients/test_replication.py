@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from tests.parts.docker_registry import DockerRegistry, docker_registry_server
 from tests.parts.hub import HUB, HytheServer, server_factory
 from tests.parts.process import free_port
 
-PASSWORD = "correct horse battery"  # noqa: S105 (of a test)
+PASSWORD = "correct horse battery"
 SECONDS = 60
 
 
@@ -224,20 +226,26 @@ def test_two_hubs_that_replicate_to_each_other_come_to_rest(first: Site, second:
     there, back = first.client.push_image(repository, "there"), second.client.push_image(repository, "back")
 
     for site in (first, second):
-        wait_for(lambda site=site: tag_of(site.client, repository, "there") == there, lambda: first.status(rules[0][1]))
-        wait_for(lambda site=site: tag_of(site.client, repository, "back") == back, lambda: second.status(rules[1][1]))
+        client = site.client
+        wait_for(partial(_has, client, repository, there=there, back=back), lambda: first.status(rules[0][1]))
     for site, rule in rules:
-        wait_for(
-            lambda site=site, rule=rule: site.status(rule)["rule"]["behind"]["items"] == 0, lambda: site.status(rule)
-        )
+        wait_for(partial(_nothing_behind, site, rule), partial(site.status, rule))
         assert [each["outcome"] for each in site.status(rule)["results"] if each["repository"]] == ["copied"]
+
+
+def _has(client: Client, repository: str, **tags: str) -> bool:
+    return all(tag_of(client, repository, tag) == digest for tag, digest in tags.items())
+
+
+def _nothing_behind(site: Site, rule: str) -> bool:
+    return bool(site.status(rule)["rule"]["behind"]["items"] == 0)
 
 
 def test_wrong_credentials_are_named(first: Site, registry: DockerRegistry) -> None:
     """The status says that the credentials are wrong, and what is behind waits."""
     repository = fresh()
     first.client.push_image(repository)
-    rule = first.add("push", registry.url, repositories=[repository], username="ann", password="wrong")  # noqa: S106
+    rule = first.add("push", registry.url, repositories=[repository], username="ann", password="wrong")
 
     first.wait_for_results(rule, "failed")
 
@@ -283,8 +291,6 @@ def test_a_crash_sends_at_most_a_part_again(start: Callable[..., HytheServer], s
 
 def uploads_of(site: Site) -> list[int]:
     """The sizes of the unfinished uploads of a hub."""
-    import sqlite3
-
     with sqlite3.connect(f"file:{site.server.data}/hythe.db?mode=ro", uri=True) as connection:
         return [size for (size,) in connection.execute("SELECT offset FROM uploads")]
 

@@ -84,6 +84,7 @@ def calls_of(world: World) -> dict[str, Any]:
         ("forges.", services.forges),
         ("notifications.", services.notifications),
         ("registry.", services.registry),
+        ("replication.", services.replication),
     )
     for prefix, group in groups:
         found |= _methods(prefix, group)

@@ -25,6 +25,7 @@ TABS = (
     ("/admin/blocked", "Blocked"),
     ("/admin/builds", "Builds"),
     ("/admin/storage", "Storage"),
+    ("/admin/replication", "Replication"),
     (MAIL, "Mail"),
     (SETTINGS, "Settings"),
     ("/admin/audit", "Audit log"),

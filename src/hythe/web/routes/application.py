@@ -11,6 +11,7 @@ from hythe.hub.organizations.invitations import LINK_PATH
 from hythe.hub.service import HubServices
 from hythe.notifications.service import NotificationServices
 from hythe.registry.clock import now
+from hythe.replication.service import ReplicationServices
 from hythe.web.assets import Assets
 from hythe.web.routes import (
     abuse_reports,
@@ -19,6 +20,7 @@ from hythe.web.routes import (
     admin_audit,
     admin_blocked,
     admin_builds,
+    admin_replication,
     admin_repositories,
     admin_storage,
     administration,
@@ -209,6 +211,7 @@ PAGES: tuple[PageRoute, ...] = (
     *abuse_reports.PAGES,
     *admin_blocked.PAGES,
     *admin_builds.PAGES,
+    *admin_replication.PAGES,
     *admin_storage.PAGES,
     *admin_audit.PAGES,
     PageRoute("/{namespace}", repositories.namespace, get=HubAction.BROWSE),
@@ -352,11 +355,15 @@ of user.
 
 
 def routes(
-    hub: HubServices, trusted_builds: BuildsServices, notifications: NotificationServices, forges: ForgeServices
+    hub: HubServices,
+    trusted_builds: BuildsServices,
+    notifications: NotificationServices,
+    forges: ForgeServices,
+    replication: ReplicationServices,
 ) -> list[BaseRoute]:
     """Return the routes of all pages and static files; mount them last."""
     assets = Assets.read()
-    site = Site(hub, trusted_builds, notifications, forges, assets, Templates(assets, now))
+    site = Site(hub, trusted_builds, notifications, forges, replication, assets, Templates(assets, now))
     pages = [page.route(site) for page in PAGES]
     application = Starlette(routes=[static_route(assets), *pages], exception_handlers=handlers(site))
     return [Mount("/", application, middleware=[Middleware(SecurityHeaders)])]

@@ -9,6 +9,7 @@ from hythe.builds.forge_integration.service import ForgeServices
 from hythe.builds.service import BuildsServices
 from hythe.hub.service import HubServices
 from hythe.notifications.service import NotificationServices
+from hythe.replication.service import ReplicationServices
 from hythe.web.assets import Assets
 from hythe.web.templates import Templates
 
@@ -36,6 +37,7 @@ class Site:
     builds: BuildsServices
     notifications: NotificationServices
     forges: ForgeServices
+    replication: ReplicationServices
     assets: Assets
     templates: Templates
 

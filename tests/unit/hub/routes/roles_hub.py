@@ -36,6 +36,7 @@ def make_roles_hub(server: HytheServer) -> RolesHub:
     _organization(call)
     _repository(call)
     call("curator", "PATCH", "/admin/accounts/cora/roles", curator=True)
+    call("curator", "POST", "/admin/replications", name="1", direction="push", url="http://127.0.0.1:9", interval=0)
     token = call("ann", "POST", "/tokens", name="pull", rights=["repo:read"])["token"]
     robots = {
         name: call("ann", "POST", "/namespaces/acme/robots", name=name, rights=sorted(rights))["token"]

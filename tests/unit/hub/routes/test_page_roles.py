@@ -48,6 +48,8 @@ FIELDS = {
     "lifetime_minutes": "15",
     "default_visibility": "private",
     "member_role": "none",
+    "direction": "push",
+    "destination": "{repository}",
     "url": "http://127.0.0.1:9/a.git",
     "source_type": "branch",
     "source": "main",

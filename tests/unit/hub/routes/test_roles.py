@@ -27,6 +27,7 @@ class Call(NamedTuple):
 
 VALUES: dict[str, Any] = {
     "username": "zed",
+    "direction": "push",
     "url": "https://hooks.example.com/x",
     "reason": "x",
     "official": True,

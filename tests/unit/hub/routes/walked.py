@@ -13,6 +13,7 @@ from hythe.hub.routes import application, docker_hub
 from hythe.hub.routes.declared_route import Declared
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.notifications.routes import webhooks
+from hythe.replication.routes import replications
 from hythe.server.hub import HEALTH
 
 NO_SERVICES: Any = Mock()
@@ -23,6 +24,7 @@ API: tuple[Endpoint, ...] = (
     *docker_hub.ENDPOINTS,
     *forge_integration.endpoints(NO_SERVICES),
     *webhooks.endpoints(NO_SERVICES),
+    *replications.endpoints(NO_SERVICES),
     *build_routes.endpoints(NO_SERVICES),
 )
 """The JSON API and Docker Hub's."""

@@ -16,6 +16,7 @@ from hythe.hub.administration.takedowns import TakedownReason
 from hythe.hub.page import Paging
 from hythe.hub.renaming.transfers import NewTransfer
 from hythe.oci.digest import Digest
+from hythe.replication.rule import Direction, NewReplicationRule
 
 DIGEST = str(Digest.of(b"forbidden"))
 REASON = TakedownReason("it copies a trademark")
@@ -203,3 +204,26 @@ async def remove_worker(world: World) -> Steps:
     worker_id = await worker(world)
     yield
     await world.services.builds.worker_administration.remove(world.max, worker_id)
+
+
+RULE = NewReplicationRule("second-site", Direction.PUSH, "https://hub2.example.com")
+
+
+@change("replication.rules.add", HubAction.ADD_REPLICATION, "second-site", by="max")
+async def add_replication(world: World) -> Steps:
+    yield
+    await world.services.replication.rules.add(world.max, RULE)
+
+
+@change("replication.rules.remove", HubAction.REMOVE_REPLICATION, "second-site", by="max")
+async def remove_replication(world: World) -> Steps:
+    await world.services.replication.rules.add(world.max, RULE)
+    yield
+    await world.services.replication.rules.remove(world.max, "second-site")
+
+
+@change("replication.rules.start", HubAction.RUN_REPLICATION, "second-site", by="max")
+async def run_replication(world: World) -> Steps:
+    await world.services.replication.rules.add(world.max, RULE)
+    yield
+    await world.services.replication.rules.start(world.max, "second-site")

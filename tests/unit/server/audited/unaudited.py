@@ -26,6 +26,7 @@ INTERNAL = {
     "registry.access": "decides for the services",
     "registry.contents": "only reads",
     "registry.deletions": "deletes in steps what repositories.delete began",
+    "replication.runner": "works in the background on what is behind",
     "registry.garbage": "deletes in the background what nothing refers to",
     "registry.policy": "the settings",
     "registry.verification": "for the command line",
@@ -70,7 +71,8 @@ notifications.webhooks.of_repository organizations.account organizations.get org
 organizations.of_actor organizations.role password_resets.user pending_sign_ins.get pending_sign_ins.passkey_options
 personal_tokens.get personal_tokens.list registry.blobs.get registry.blobs.locate registry.blobs.read
 registry.catalog.names registry.manifests.get registry.referrers.of registry.repositories.get registry.tags.history
-registry.tags.immutable_patterns registry.tags.names registry.uploads.get renames.former_accounts renames.redirects
+registry.tags.immutable_patterns registry.tags.names registry.uploads.get replication.rules.backlog
+replication.rules.list replication.rules.status renames.former_accounts renames.redirects
 repositories.get repositories.in_namespace repositories.may_write repositories.newest repositories.of_actor robots.get
 robots.list search.find second_factors.get second_factors.new_app second_factors.passkey_options
 second_factors.same_app sessions.actor sessions.check_password sessions.list tag_log.bundle tag_log.checkpoint
