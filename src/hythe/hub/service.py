@@ -43,7 +43,6 @@ from hythe.hub.repositories.registry_listener import HubRegistryListener
 from hythe.hub.repositories.repositories import RepositoryService
 from hythe.hub.repositories.tags import TagService
 from hythe.hub.search.search import SearchService
-from hythe.hub.search.search_index import SearchIndex
 from hythe.hub.secret_box import SecretBox, SecretBoxError
 from hythe.hub.sign_in.account_throttle import AccountThrottle
 from hythe.hub.sign_in.confirmations import ConfirmationService
@@ -60,8 +59,6 @@ from hythe.hub.sign_in.pending_sign_ins import PendingSignIns
 from hythe.hub.sign_in.second_factors import SecondFactorService
 from hythe.hub.sign_in.sessions import SessionService
 from hythe.hub.sign_in.sign_in_states import SignInStates
-from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
-from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
 from hythe.hub.tokens.issuers import TrustedIssuers
 from hythe.hub.tokens.keys import SigningKeys, open_secret_box
 from hythe.hub.tokens.leaked_tokens import LeakedTokenService
@@ -320,7 +317,7 @@ def _content_services(
         TagLogService(database, access),
         TagLogSequencer(database, foundation.secret_box, foundation.settings.public_url),
         ImageService(access, registry.manifests, registry.blobs, offload),
-        SearchService(database, access, _search_index(database)),
+        SearchService(database, access),
     )
 
 
@@ -401,7 +398,3 @@ def _second_factors(
     pending = PendingSignIns(database, checks, passkeys, states, clock)
     factors = SecondFactorService(database, access, confirmations, passkeys, states, secret_box, clock)
     return pending, factors, confirmations
-
-
-def _search_index(database: Database) -> SearchIndex:
-    return SQLiteSearchIndex() if database.dialect == "sqlite" else PostgreSQLSearchIndex()

@@ -143,8 +143,6 @@ most MAX_PATTERNS patterns.": {
             "scans namespaces by pk_namespaces",
             "sorts",
         ),
-        "hub.sql.search_postgresql._LIKENESS": ("sorts",),
-        "hub.sql.search_sqlite._LIKENESS": ("sorts",),
     },
     "Runs in a process of its own: hythe admin gc --dry-run, or verify.": {
         "registry.sql.gc_dry_run._STALE_UPLOADS": ("counts",),

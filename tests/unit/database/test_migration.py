@@ -41,7 +41,7 @@ def _included(_object: object, name: str | None, kind: str, reflected: bool, _ot
     if not reflected or name is None:
         return True
     if kind == "table":
-        return not name.startswith(("search_words", "search_trigrams", "change"))
+        return not name.startswith(("search_words", "search_trigrams", "search_scratch", "change"))
     if kind == "column" and name == "words":  # generated, in search_documents
         return False
     return not (kind == "index" and name.startswith("search_documents_"))

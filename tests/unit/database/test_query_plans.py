@@ -10,14 +10,15 @@ import asyncio
 import shutil
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import ColumnElement, event, text
+from sqlalchemy import ColumnElement, event
 from tests.parts import store_calls
 from tests.parts.large_database import APPLIED_TEAM, DELETED_TEAM, KEY, PRIVATE_KEY, TEXT, TIME, fill
 from tests.parts.postgresql import PostgresqlServer
@@ -32,16 +33,16 @@ from tests.unit.database.query_plans import (
 )
 
 from hythe.database import Session
-from hythe.database.compiled import CompiledStatements
 from hythe.database.port import Dialect
-from hythe.database.postgresql import PostgreSQLSession, postgresql_engine
+from hythe.database.postgresql import PostgreSQLSession, connect, postgresql_statements
+from hythe.database.postgresql_pool import ConnectionPool, Lease
 from hythe.database.sqlite import SQLITE_FILE, SQLiteSession, sqlite_engine
+from hythe.database.sqlite_statements import sqlite_statements
 from hythe.database.tables.builds import builds
 from hythe.hub.access.access_context import Reader
 from hythe.hub.page import Paging, Position
-from hythe.hub.search.search_index import SearchHits, SearchQuery
-from hythe.hub.sql.search_postgresql import PostgreSQLSearchIndex
-from hythe.hub.sql.search_sqlite import SQLiteSearchIndex
+from hythe.hub.search.search_query import SearchQuery
+from hythe.hub.sql.search_postings import INTERNAL_AUDIENCE, PUBLIC_AUDIENCE, Audience, Lead, SearchPlan
 from hythe.transparency.tiles import Tile
 
 ROWS = 5000
@@ -51,9 +52,8 @@ LARGER = 20
 """PostgreSQL counts a page that it reads in sequence as this many: as if each table had 100,000 rows."""
 
 OF_ONE_ENGINE: dict[Dialect, tuple[str, ...]] = {
-    "sqlite": ("hub.sql.search_sqlite.",),
+    "sqlite": (),
     "postgresql": (
-        "hub.sql.search_postgresql.",
         "registry.sql.blobs._LOCK",
         "registry.sql.blobs._LOCK_DIGESTS",
         "registry.sql.usage._LOCKED_USAGE",
@@ -72,6 +72,11 @@ GIVEN: dict[Any, list[Any]] = {
     ],
     ColumnElement: [builds.c.id == KEY],
     Reader: [Reader(KEY), Reader()],
+    SearchPlan: [
+        SearchPlan(),
+        SearchPlan((Lead(0, TEXT, (TEXT,), broad=False), Lead(KEY, TEXT, (), broad=True)), terms=(TEXT,)),
+    ],
+    SearchQuery: [SearchQuery.parse("some words")],
     Tile: [Tile(0, KEY)],
     "hub.sql.tag_log.set_tiles.changed": [{Tile(0, KEY): b"hashes"}],
     "hub.sql.access_context.visible.repositories": [[f"{TEXT}/{TEXT}", "some/other"]],
@@ -79,6 +84,9 @@ GIVEN: dict[Any, list[Any]] = {
     "hub.sql.repositories.index.repository_id": [KEY, PRIVATE_KEY],
     "hub.sql.repositories.add.values": [{"description": TEXT}],
     "hub.sql.repositories.change.values": [{"description": TEXT}],
+    "hub.sql.search.popular.searched": [(PUBLIC_AUDIENCE,), (PUBLIC_AUDIENCE, INTERNAL_AUDIENCE, Audience(KEY, TEXT))],
+    "hub.sql.search.ranked.searched": [(PUBLIC_AUDIENCE,), (PUBLIC_AUDIENCE, INTERNAL_AUDIENCE, Audience(KEY, TEXT))],
+    "hub.sql.search_postings.plan.searched": [(PUBLIC_AUDIENCE, Audience(KEY, TEXT))],
     "hub.sql.team_repositories.step.team_id": [KEY, APPLIED_TEAM, DELETED_TEAM],
     "hub.sql.users.change.values": [{"email": TEXT}],
 }
@@ -87,7 +95,7 @@ GIVEN: dict[Any, list[Any]] = {
 Begin = Callable[[], AbstractAsyncContextManager[Session]]
 
 
-async def call_all(begin: Begin, recorder: Recorder, given: Mapping[Any, list[Any]]) -> None:
+async def call_all(begin: Begin, recorder: Recorder) -> None:
     """Call every function with different arguments, each time in a transaction that is rolled back.
 
     Some find values that the functions cannot decode, after the statement was recorded.
@@ -95,7 +103,7 @@ async def call_all(begin: Begin, recorder: Recorder, given: Mapping[Any, list[An
     for module in store_calls.modules():
         for function in store_calls.functions(module):
             columns = KEYWORDS.get(store_calls.path_of(function), {})
-            for arguments in store_calls.argument_lists(function, {**GIVEN, **given}):
+            for arguments in store_calls.argument_lists(function, GIVEN):
                 async with begin() as session:
                     with suppress(Exception):
                         own = RecordedSession(session, recorder)
@@ -146,41 +154,55 @@ def recorders(sqlite_file: Path, postgresql_database: str) -> dict[Dialect, Reco
 async def _record_sqlite(path: Path) -> Recorder:
     recorder = _recorder()
     engine = sqlite_engine(path)
-    event.listen(engine, "before_cursor_execute", recorder.received)
-    hits = [SearchHits(), SQLiteSearchIndex().by_words(SearchQuery.parse("some words"))]
+    event.listen(engine, "before_cursor_execute", recorder.before_execution)
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
 
         @asynccontextmanager
         async def begin() -> Any:
-            session = SQLiteSession(connection, CompiledStatements())
+            session = SQLiteSession(connection, sqlite_statements())
             session.raw.execute("BEGIN")
             yield session
             if session.raw.in_transaction:
                 session.raw.execute("ROLLBACK")
 
-        await call_all(begin, recorder, {SearchHits: hits})
+        await call_all(begin, recorder)
     engine.dispose()
     return recorder
 
 
 async def _record_postgresql(url: str) -> Recorder:
     recorder = _recorder()
-    engine = postgresql_engine(url)
-    event.listen(engine.sync_engine, "before_cursor_execute", recorder.received)
-    hits = [SearchHits(), PostgreSQLSearchIndex().by_words(SearchQuery.parse("some words"))]
-    async with engine.connect() as connection:
-        await connection.execute(text("SET session_replication_role = replica"))
-        await connection.commit()
+    statements = postgresql_statements()
+    pool = ConnectionPool(partial(connect, url))
 
-        @asynccontextmanager
-        async def begin() -> Any:
-            yield PostgreSQLSession(connection)
-            await connection.rollback()
+    @asynccontextmanager
+    async def begin() -> Any:
+        lease = await RecordedLease.begun(pool, "BEGIN; SET LOCAL session_replication_role = replica")
+        lease.recorder = recorder
+        yield PostgreSQLSession(lease, statements)
+        await lease.roll_back()
+        lease.release()
 
-        await call_all(begin, recorder, {SearchHits: hits})
-    await engine.dispose()
+    await call_all(begin, recorder)
+    await pool.close()
     return recorder
+
+
+class RecordedLease(Lease):
+    """A connection of which the recorder notes the statements."""
+
+    recorder: Recorder
+
+    async def fetch(self, text: str, arguments: Sequence[Any]) -> tuple[list[Any], Any]:
+        """See Lease.fetch."""
+        self.recorder.received(text, arguments)
+        return await super().fetch(text, arguments)
+
+    async def fetch_many(self, text: str, arguments: Sequence[Sequence[Any]]) -> None:
+        """See Lease.fetch_many."""
+        self.recorder.received(text, arguments[0])
+        await super().fetch_many(text, arguments)
 
 
 def _recorder() -> Recorder:

@@ -27,6 +27,12 @@ from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 _VISIBILITY = String(7).with_variant(String(16), "postgresql")
 """SQLite does not enforce the length, which was widened for ``internal``."""
 
+
+def _ordered(length: int) -> String:
+    """Text sorted by its bytes, regardless of the database's locale."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 users = Table(
     "users",
     METADATA,
@@ -279,4 +285,33 @@ search_documents = Table(
     ),
     Column("name", String(295), nullable=False),  # NAMESPACE/NAME
     Column("description", Text, nullable=False),
+)
+
+search_postings = Table(
+    "search_postings",
+    METADATA,
+    # Each word of each repository that lists show, and the empty word. Triggers keep them (migration 0033).
+    # 0: public, -1: internal; else the namespace of a private one.
+    Column("audience", Identity, primary_key=True, autoincrement=False),
+    Column("word", _ordered(64), primary_key=True),
+    Column("rank", Integer, primary_key=True, autoincrement=False),  # the best first: text, official, stars and pulls
+    Column(
+        "repository_id",
+        Identity,
+        ForeignKey("hub_repositories.repository_id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Index("ix_search_postings_repository", "repository_id", "word"),
+    sqlite_with_rowid=False,
+)
+
+search_term_forms = Table(
+    "search_term_forms",
+    METADATA,
+    # By which parts and misspellings to find the words in names of public and internal repositories. Words stay.
+    Column("kind", _ordered(16), primary_key=True),  # s: the end of the word; d: the word without one letter
+    Column("form", _ordered(64), primary_key=True),
+    Column("term", _ordered(64), primary_key=True),
+    sqlite_with_rowid=False,
 )

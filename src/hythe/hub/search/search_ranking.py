@@ -27,23 +27,32 @@ STARS_HALF = 10.0
 PULLS_HALF = 1000.0
 """With this many pulls a repository gets half the rank that pulls can add."""
 
-MAX_CANDIDATES = 1000
-"""Maximum number of matches to rank of each kind: of words, of parts of names, of beginnings of names.
+MAX_CANDIDATES = 400
+"""Maximum number of matches to rank of each kind: of words, of longer words, of parts of names.
 
 It makes a search take about as long on a large hub as on a small one. The total of the results counts the candidates.
 """
 
-MAX_OWN = 5000
-"""Maximum number of an account's private repositories that are compared with the words, latest changes first."""
+MAX_NAMES = 100
+"""Maximum number of names with the typed beginning to rank, of each kind."""
+
+MAX_WALKED = 2000
+"""Repositories with one word, the best first, that are examined for the other words."""
+
+MAX_WALKED_FAR = 20_000
+"""The same if that found few."""
+
+FEW = 25
+"""With fewer results a search examines more: further repositories, and words that contain the typed one."""
+
+MAX_GRANTED = 2000
+"""Maximum number of repositories shared with an account that are compared with the words."""
 
 MAX_NAMESPACES = 20
-"""Maximum number of namespaces whose private repositories are compared: the account's own and its organizations'."""
+"""Maximum number of namespaces whose private repositories are searched: the account's own and its organizations'."""
 
-MAX_SIMILAR = 100
-"""Maximum number of repositories to rank by the similarity of their names."""
-
-MIN_SIMILARITY = 0.45
-"""How similar a name must be to the typed text, from 0 to 1, where the database measures it."""
+MAX_TERMS = 50
+"""Maximum number of words that replace a typed one, because they contain or resemble it."""
 
 
 def popularity(stars: Any, pulls: Any) -> Any:
