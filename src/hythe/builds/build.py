@@ -59,6 +59,10 @@ class Build(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     result: BuildResult
     log_size: int
+    request_id: str = ""
+    """The ID of the request that started it; empty if a schedule did."""
+    trace_parent: str = ""
+    """The trace of that request, as a traceparent header."""
 
 
 class QueuePosition(msgspec.Struct, frozen=True):

@@ -132,6 +132,8 @@ class WorkerService:
             hub_url=self._public_url,
             compare_with=original.digest if original else "",
             cache=cache,
+            request_id=build.request_id,
+            trace_parent=build.trace_parent,
         )
 
     def _limits_of(self, configuration: BuildConfiguration, build: Build) -> BuildLimits:

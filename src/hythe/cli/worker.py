@@ -29,6 +29,7 @@ SETTINGS = (
     "builds_isolation",
     "builds_first_uid",
     "log_format",
+    "otlp_endpoint",
 )
 FOLDER = "/var/lib/hythe-worker"
 
@@ -66,6 +67,7 @@ def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
     from hythe.settings import InvalidValue, SettingsError
     from hythe.settings.addresses import parse_http_url
     from hythe.settings.folders import FOLDER_CHECKS
+    from hythe.telemetry.tracing import traces
 
     try:
         from hythe.worker.errors import IsolationUnavailable
@@ -102,7 +104,8 @@ def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
         signal.signal(number, lambda *_: worker.stop())
     if arguments.stop_on_eof:
         threading.Thread(target=_stop_at_end_of_input, args=(worker.stop,), daemon=True).start()
-    worker.run()
+    with traces("hythe-worker", settings.otlp_endpoint):
+        worker.run()
     return 0
 
 

@@ -12,7 +12,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from hythe.settings import IPNetwork
-from hythe.telemetry.request_record import REQUEST_ID_HEADER, RequestRecord, current_record, is_request_id
+from hythe.telemetry.request_record import (
+    REQUEST_ID_HEADER,
+    RequestRecord,
+    current_record,
+    is_request_id,
+    is_trace_parent,
+)
 
 MAX_REPORTED = 20
 """Peers for which a line is logged: anyone can send the headers."""
@@ -99,8 +105,8 @@ def _take_over(scope: Scope, record: RequestRecord) -> None:
     for name, value in scope["headers"]:
         if name == REQUEST_ID_HEADER and is_request_id(given := str(value, "latin-1")):
             record.id = given
-        elif name == b"traceparent":
-            record.trace_parent = str(value, "latin-1")
+        elif name == b"traceparent" and is_trace_parent(given := str(value, "latin-1")):
+            record.trace_parent = given
 
 
 def _titles(names: list[bytes]) -> str:

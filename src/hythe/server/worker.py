@@ -88,7 +88,8 @@ async def _start(builds: BuildsServices, url: str) -> asyncio.subprocess.Process
     arguments += ["--builds-builder", settings.builds_builder, "--builds-buildkit-name", settings.builds_buildkit_name]
     arguments += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]
     arguments += ["--builds-first-uid", str(settings.builds_first_uid), "--log-format", settings.log_format]
-    environment = {**os.environ, "HYTHE_WORKER_TOKEN": builds.worker_token}
+    secrets = {"HYTHE_WORKER_TOKEN": builds.worker_token, "HYTHE_OTLP_ENDPOINT": settings.otlp_endpoint}
+    environment = {**os.environ, **secrets}
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "hythe.cli.main", "worker", *arguments, stdin=asyncio.subprocess.PIPE, env=environment
     )

@@ -8,6 +8,7 @@ from time import perf_counter
 REQUEST_ID_HEADER = b"x-request-id"
 
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class RequestRecord:
@@ -61,3 +62,8 @@ def note_user(name: str) -> None:
 def is_request_id(text: str) -> bool:
     """Return whether an ID that a proxy sends can be used: short, and safe in logs and headers."""
     return _GIVEN_ID.fullmatch(text) is not None
+
+
+def is_trace_parent(text: str) -> bool:
+    """Return whether this is a traceparent header (W3C Trace Context, version 00)."""
+    return _TRACE_PARENT.fullmatch(text) is not None

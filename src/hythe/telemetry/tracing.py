@@ -73,9 +73,7 @@ class Tracing:
             self._provider = self._tracer = None
 
     @contextmanager
-    def span(
-        self, name: str, kind: str = "internal", parent: str = "", **attributes: str | int | float
-    ) -> Iterator[Any]:
+    def span(self, name: str, kind: str = "internal", parent: str = "", **attributes: str | int) -> Iterator[Any]:
         """Record a span around the block, and yield it; yields None if traces are off.
 
         ``kind``: internal, server or client. ``parent``: a traceparent header; empty: the current span. Dots of names

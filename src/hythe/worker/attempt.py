@@ -169,6 +169,8 @@ class _BuildRun:
 
     def _check_out(self) -> tuple[CheckedOutCommit, int]:
         with self._progress.step("checkout"):
+            if self._job.request_id:
+                self._progress.line(f"started by request {self._job.request_id}")
             checkout = Checkout(self._job, self._sandbox, self._progress, self._isolation.networks)
             checked_out, commit_time = checkout.fetch()
             self._fetch_added_repositories(checkout)

@@ -109,6 +109,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     compare_with: str = ""
     """Digest that this build should reproduce; if set, nothing is pushed."""
     cache: BuildCache = BuildCache()
+    request_id: str = ""
+    """The ID of the request that started the build, for logs; empty if a schedule did."""
+    trace_parent: str = ""
+    """The trace of that request, as a traceparent header."""
 
     @property
     def attempt_name(self) -> str:

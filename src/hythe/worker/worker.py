@@ -14,6 +14,7 @@ from hythe.client.connection import ConnectionPool
 from hythe.client.errors import ClientError
 from hythe.client.platforms import host_platform
 from hythe.client.retry import Retries
+from hythe.telemetry.tracing import tracing
 from hythe.worker.build_disks import delete_unneeded
 from hythe.worker.build_process import BuildForkServer, BuildProcess
 from hythe.worker.errors import JobLost
@@ -124,11 +125,18 @@ class Worker:
 
     def _run_job(self, job: Job, hub: HubAPI, process: BuildProcess) -> None:
         name = f"build {job.number} of {job.repository}"
+        if job.request_id:
+            name += f" (request {job.request_id})"
         self._report(f"{name}: started")
         supervisor = Supervisor(job, hub, self._isolation, process)
         self._supervisors.add(supervisor)
+        trace: dict[str, str | int] = {
+            "hythe__repository": job.repository,
+            "hythe__build": job.number,
+            "hythe__request_id": job.request_id,
+        }
         try:
-            with process:
+            with process, tracing.span("build", "consumer", job.trace_parent, **trace):
                 outcome = supervisor.run(self._token)
         except Exception as error:
             # No build may end the worker; the lease expires, and another attempt follows.

@@ -19,6 +19,8 @@ from hythe.database.tables.registry import repositories
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.hub.access.access_context import Reader
 from hythe.hub.sql.access_context import seen_by
+from hythe.telemetry.request_record import current_request_id
+from hythe.telemetry.tracing import current_trace_parent
 from hythe.worker.protocol import BuildResult, BuildStep
 
 ORDER_LOCK = 0x6F726472
@@ -41,6 +43,8 @@ class NewBuild(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     trusted: bool = True
     reproduces: int | None = None
+    request_id: str = msgspec.field(default_factory=current_request_id)
+    trace_parent: str = msgspec.field(default_factory=current_trace_parent)
 
     @property
     def concurrency_key(self) -> str:
@@ -108,6 +112,8 @@ async def add(session: Session, new: NewBuild, now: datetime) -> int:
             tags=_json(new.tags),
             trusted=new.trusted,
             reproduces=new.reproduces,
+            request_id=new.request_id,
+            trace_parent=new.trace_parent,
             created_at=now,
             fence=0,
             key_digest="",
@@ -307,6 +313,8 @@ def _build(row: Row[Any]) -> Build:
         digest=row.digest,
         result=msgspec.json.decode(row.result, type=BuildResult),
         log_size=row.log_size,
+        request_id=row.request_id,
+        trace_parent=row.trace_parent,
     )
 
 

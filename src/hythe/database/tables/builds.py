@@ -97,6 +97,8 @@ builds = Table(
     Column("tags", Text, nullable=False),  # JSON list
     Column("trusted", Boolean, nullable=False),  # false: from a fork, without secrets and push
     Column("reproduces", Identity),  # the build whose image this one should reproduce
+    Column("request_id", String(64), nullable=False, server_default=""),  # of the request that started it
+    Column("trace_parent", String(64), nullable=False, server_default=""),  # of the trace of that request
     Column("created_at", Timestamp, nullable=False),
     Column("started_at", Timestamp),
     Column("finished_at", Timestamp),
