@@ -1,4 +1,4 @@
-"""Words of names and descriptions that are distributed as in a real hub: the n-th most frequent one is in 1/n as many."""
+"""Words of names and descriptions, distributed as in a real hub: the n-th most frequent one is in 1/n as many."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ BROAD_SHARE = 0.1
 
 VOCABULARY = 60_000
 
-_FREQUENT = (
-    "web app docker image api node python java alpine nginx test data service proxy redis php go db tool build base "
-    "cache client worker queue auth monitor search log mail static admin demo backend frontend linux ubuntu debian "
-    "mysql postgres mongo kafka backup gateway agent runner deploy cloud config scheduler stream video audio game bot "
-    "blog shop wiki chat crawler parser model train report metrics dashboard storage sync file upload image-tools vault "
-    "builder compiler editor example starter template devops network dns vpn tunnel ssh git ci jenkins rust ruby rails "
-    "django flask spring react vue angular wordpress drupal elastic kibana grafana prometheus consul etcd swarm"
-).split()
-_CONSONANTS = "b c d f g h j k l m n p r s t v w z br cr dr gr pr st tr th ch sh".split()
-_VOWELS = "a e i o u ai ea ee ou io".split()
+_FREQUENT = """
+web app docker image api node python java alpine nginx test data service proxy redis php go db tool
+build base cache client worker queue auth monitor search log mail static admin demo backend frontend
+linux ubuntu debian mysql postgres mongo kafka backup gateway agent runner deploy cloud config
+scheduler stream video audio game bot blog shop wiki chat crawler parser model train report metrics
+dashboard storage sync file upload image-tools vault builder compiler editor example starter template
+devops network dns vpn tunnel ssh git ci jenkins rust ruby rails django flask spring react vue angular
+wordpress drupal elastic kibana grafana prometheus consul etcd swarm
+"""
+_CONSONANTS = "b c d f g h j k l m n p r s t v w z br cr dr gr pr st tr th ch sh"
+_VOWELS = "a e i o u ai ea ee ou io"
 _GLUE = ("for", "the", "with", "and", "a", "of", "on", "to", "in", "your")
 
 
 def _vocabulary() -> list[str]:
     source = random.Random(0)
-    words = dict.fromkeys(word for word in _FREQUENT if word != BROAD_WORD)
+    words = dict.fromkeys(word for word in _FREQUENT.split() if word != BROAD_WORD)
+    consonants, vowels = _CONSONANTS.split(), _VOWELS.split()
     while len(words) < VOCABULARY:
         syllables = source.choice((2, 2, 3, 3, 4))
-        word = "".join(source.choice(_CONSONANTS) + source.choice(_VOWELS) for _ in range(syllables))
+        word = "".join(source.choice(consonants) + source.choice(vowels) for _ in range(syllables))
         words[word + source.choice(("", "n", "r", "x", "s"))] = None
     return list(words)
 

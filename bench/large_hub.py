@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import itertools
 import random
 import sqlite3
 import time
@@ -27,20 +26,23 @@ import psycopg
 from tests.parts.database import prepare_folder, upgrade_in_thread
 from tests.parts.postgresql import kept_postgresql_server
 
-from bench.hub_words import BROAD_WORD, OWNER, Words
+from bench.hub_words import OWNER, Words
 from hythe.database.port import Dialect
 from hythe.database.sqlite import SQLITE_FILE
 from hythe.hub.tokens.personal_token import digest_of
 
-SECRET = "hythe_bench0000000000000000000000000000000000000"  # noqa: S105 (of a hub that only benchmarks have)
+SECRET = "hythe_bench00000000000000000000000000000000000000"
 """A personal access token of OWNER."""
 
 FIRST = 100
 """The id of the account before the first, and of its namespace; migrations make others."""
 
 START = datetime(2022, 1, 1, tzinfo=UTC)
+LARGEST = 2
+"""The number of the repository with the most tags, which is public."""
+
 LARGE_TAGS = 100_000
-"""Tags of the largest repository, of a hub with at least 100,000 repositories."""
+"""Its tags, on a hub with at least as many repositories."""
 
 DATABASE = "hub"
 """The name of the database in PostgreSQL, and of the data folder of a hub on SQLite."""
@@ -218,7 +220,7 @@ class HubRows:
                 name = f"{name}-{number}"
             taken.add((account, name))
             description = self._words.description(source)
-            private = source.random() < (0.9 if owned else 0.49)
+            private = source.random() < (0.9 if owned else 0.49) and number != LARGEST
             pulls = min(int((1 - source.random()) ** -1.3) - 1, 10**9)
             made = _moment(source.random() * 150_000_000)
             changed = made + timedelta(seconds=source.random() * 10_000_000)
@@ -230,9 +232,9 @@ class HubRows:
         """Yield for each repository its account, its numbers of manifests and tags, and its first manifest's number."""
         source = random.Random(3)
         first = 1
-        large = LARGE_TAGS if self.repositories >= LARGE_TAGS else self.repositories
+        large = min(LARGE_TAGS, self.repositories)
         for number in range(1, self.repositories + 1):
-            tags = large if number == 2 else min(int(4.05 * (1 - source.random()) ** -0.62), 20_000)
+            tags = large if number == LARGEST else min(int(4.05 * (1 - source.random()) ** -0.62), 20_000)
             manifests = 1 + tags // 8
             yield number, manifests, tags, first
             first += manifests
@@ -249,21 +251,19 @@ _HUB_COLUMNS = (
 
 _BLOB = "INSERT INTO blobs (digest, size, stored_at) "
 _IMAGES = "gen_plan JOIN gen_numbers ON gen_numbers.n < gen_plan.manifests"
+_MEDIA = "application/vnd.oci.image"
+_LAYER = f'{{"mediaType":"{_MEDIA}.layer.v1.tar+gzip","digest":"'
 _CONTENT = (
-    (
-        """'{{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{{"mediaType":"""
-        """"application/vnd.oci.image.config.v1+json","digest":"' || digest_of('c' || (first + n)) || '","size":1500}},"""
-        """"layers":[{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"' || digest_of('b' || base) || """
-        """'","size":30000000}},{{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"' || """
-        """digest_of('l' || (first + n)) || '","size":4000000}}]}}'"""
-    )
-    .replace("{{", "{")
-    .replace("}}", "}")
+    f"""'{{"schemaVersion":2,"mediaType":"{_MEDIA}.manifest.v1+json","config":{{"mediaType":"{_MEDIA}.config.v1+json","""
+    """"digest":"' || digest_of('c' || (first + n)) || '","size":1500},"layers":["""
+    f"""{_LAYER}' || digest_of('b' || base) || '","size":30000000}},"""
+    f"""{_LAYER}' || digest_of('l' || (first + n)) || '","size":4000000}}]}}'"""
 )
 
 _STATEMENTS = (
     # Two blobs of each image are its own, and each repository builds on one of 2,000 base images.
-    f"{_BLOB} SELECT digest, size, moment(n) FROM (SELECT digest_of('c' || n) AS digest, 1500 AS size, n FROM gen_images "
+    f"{_BLOB} SELECT digest, size, moment(n) FROM ("
+    "SELECT digest_of('c' || n) AS digest, 1500 AS size, n FROM gen_images "
     "UNION ALL SELECT digest_of('l' || n), 4000000, n FROM gen_images "
     "UNION ALL SELECT digest_of('b' || n), 30000000, n FROM gen_numbers WHERE n < 2000) AS made ORDER BY digest",
     "INSERT INTO manifests (repository_id, digest, kind, media_type, artifact_type, annotations, index_depth, size, "
@@ -428,7 +428,7 @@ def main() -> None:
     """Read the flags and generate."""
     parser = argparse.ArgumentParser(description="Generate the database of a very large hub, and keep it.")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), required=True)
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/metadata"))  # noqa: S108 (as documented)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/metadata"))
     parser.add_argument("--repositories", type=int, default=1_000_000)
     flags = parser.parse_args()
     begun = time.perf_counter()

@@ -42,7 +42,7 @@ from hythe.database.tables.builds import builds
 from hythe.hub.access.access_context import Reader
 from hythe.hub.page import Paging, Position
 from hythe.hub.search.search_query import SearchQuery
-from hythe.hub.sql.search_postings import INTERNAL_AUDIENCE, PUBLIC_AUDIENCE, Audience, Lead, SearchPlan
+from hythe.hub.sql.search_postings import INTERNAL_AUDIENCE, PUBLIC_AUDIENCE, Audience, Lead, Reach, SearchPlan
 from hythe.transparency.tiles import Tile
 
 ROWS = 5000
@@ -74,7 +74,7 @@ GIVEN: dict[Any, list[Any]] = {
     Reader: [Reader(KEY), Reader()],
     SearchPlan: [
         SearchPlan(),
-        SearchPlan((Lead(0, TEXT, (TEXT,), broad=False), Lead(KEY, TEXT, (), broad=True)), terms=(TEXT,)),
+        SearchPlan((Lead(0, TEXT, (TEXT,), Reach.ALL), Lead(KEY, TEXT, (), Reach.SOME)), terms=(TEXT,)),
     ],
     SearchQuery: [SearchQuery.parse("some words")],
     Tile: [Tile(0, KEY)],

@@ -36,10 +36,10 @@ It makes a search take about as long on a large hub as on a small one. The total
 MAX_NAMES = 100
 """Maximum number of names with the typed beginning to rank, of each kind."""
 
-MAX_WALKED = 2000
+MAX_WALKED = 1500
 """Repositories with one word, the best first, that are examined for the other words."""
 
-MAX_WALKED_FAR = 20_000
+MAX_WALKED_FAR = 4000
 """The same if that found few."""
 
 FEW = 25

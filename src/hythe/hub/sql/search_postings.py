@@ -6,11 +6,12 @@ of all repositories, whichever words they have.
 """
 
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select
 
 from hythe.database import Session
 from hythe.database.tables.hub import namespaces, search_postings
@@ -45,13 +46,21 @@ class Audience(msgspec.Struct, frozen=True):
 PUBLIC_AUDIENCE, INTERNAL_AUDIENCE = Audience(0), Audience(-1)
 
 
+class Reach(Enum):
+    """How much of an audience a search reads."""
+
+    ALL = "all with the word, or a longer one"
+    BEST = "the best with the word itself"
+    SOME = "those with the word itself, some with longer ones, and the best of all that have one"
+
+
 class Lead(msgspec.Struct, frozen=True):
-    """How to search one audience: the rarest word, and the others. ``broad``: the word is in too many to read all."""
+    """How to search one audience: the rarest word, and the others, which its repositories are examined for."""
 
     audience: int
     word: str
     others: tuple[str, ...]
-    broad: bool
+    reach: Reach
 
 
 class SearchPlan(msgspec.Struct, frozen=True):
@@ -69,12 +78,12 @@ class SearchPlan(msgspec.Struct, frozen=True):
     @property
     def complete(self) -> bool:
         """Whether every match of the words is a candidate."""
-        return not any(lead.broad for lead in self.leads)
+        return all(lead.reach is Reach.ALL for lead in self.leads)
 
     @property
     def cut(self) -> bool:
         """Whether walking further may find more repositories with several broad words."""
-        return any(lead.broad and lead.others for lead in self.leads)
+        return any(lead.reach is not Reach.ALL and lead.others for lead in self.leads)
 
 
 async def audiences(session: Session, reader: Reader) -> tuple[Audience, ...]:
@@ -92,16 +101,17 @@ async def plan(session: Session, words: Sequence[str], searched: Sequence[Audien
     for number, (audience, word) in enumerate(asked):
         values |= {f"audience{number}": audience.id, f"word{number}": word, f"word{number}_end": word + END}
     row = await session.row(_counts(len(asked)), values)
-    counts = dict(zip(asked, row or (), strict=False))
+    found = list(row or ())
+    counts = dict(zip(asked, zip(found[::2], found[1::2], strict=True), strict=True))
     leads = []
     for audience in searched:
-        # The rarest first; a namespace whose name has all words leads with the empty one, which all contain.
-        remaining = sorted(_remaining(words, audience), key=lambda word: (counts[audience, word], -len(word)))
-        count = counts[audience, remaining[0]]
-        if count:
-            broad = count >= MAX_WALKED
-            leads.append(Lead(audience.id, remaining[0], tuple(remaining[1:]), broad))
-    matched = {word for (_, word), count in counts.items() if count}
+        # A namespace whose name has all words leads with the empty one, which all contain.
+        rarest, *others = sorted(_remaining(words, audience), key=lambda word: (*counts[audience, word], -len(word)))
+        every, exact = counts[audience, rarest]
+        if every:
+            reach = Reach.ALL if every < MAX_WALKED else Reach.BEST if exact >= MAX_CANDIDATES else Reach.SOME
+            leads.append(Lead(audience.id, rarest, tuple(others), reach))
+    matched = {word for (_, word), (every, _) in counts.items() if every}
     named = {word for audience in searched for word in words if word not in _remaining(words, audience)}
     return SearchPlan(tuple(leads), tuple(word for word in words if word not in matched | named))
 
@@ -114,14 +124,21 @@ def _remaining(words: Sequence[str], audience: Audience) -> tuple[str, ...]:
 
 @cache
 def _counts(asked: int) -> Select[Any]:
-    """Return the statement that counts the repositories of each word in an audience, up to MAX_WALKED."""
-    counts: list[ColumnElement[Any]] = [_count(number).label(f"count{number}") for number in range(asked)]
+    """Return the statement that counts the repositories of each word in an audience, with longer words and without.
+
+    It counts up to MAX_WALKED, and MAX_CANDIDATES.
+    """
+    counts: list[ColumnElement[Any]] = []
+    for number in range(asked):
+        some = select(_ID).where(bindparam(f"audience{number}") == _AUDIENCE)
+        every = some.where(*_begins(_WORD, f"word{number}")).limit(MAX_WALKED)
+        exact = some.where(bindparam(f"word{number}") == _WORD).limit(MAX_CANDIDATES)
+        counts += [_count(every).label(f"every{number}"), _count(exact).label(f"exact{number}")]
     return select(*counts)
 
 
-def _count(number: int) -> ColumnElement[int]:
-    some = select(_ID).where(bindparam(f"audience{number}") == _AUDIENCE, *_begins(_WORD, f"word{number}"))
-    return select(func.count()).select_from(some.limit(MAX_WALKED).subquery()).scalar_subquery()
+def _count(rows: Select[tuple[int]]) -> ColumnElement[int]:
+    return select(func.count()).select_from(rows.subquery()).scalar_subquery()
 
 
 def _begins(column: ColumnElement[str], parameter: str) -> tuple[ColumnElement[bool], ...]:
@@ -138,7 +155,7 @@ def contains(repository_id: ColumnElement[int], parameter: str) -> ColumnElement
 
 def sources(chosen: SearchPlan) -> tuple[Select[tuple[int]], ...]:
     """Return the statements that select candidates."""
-    shapes = tuple((len(lead.others), lead.broad) for lead in chosen.leads)
+    shapes = tuple((len(lead.others), lead.reach) for lead in chosen.leads)
     return _sources(shapes, len(chosen.others) if chosen.terms else None, chosen.walked)
 
 
@@ -161,27 +178,30 @@ def _texts(prefix: str, words: Sequence[str]) -> dict[str, str]:
 
 
 @cache
-def _sources(shapes: tuple[tuple[int, bool], ...], beside: int | None, walked: int) -> tuple[Select[tuple[int]], ...]:
+def _sources(shapes: tuple[tuple[int, Reach], ...], beside: int | None, walked: int) -> tuple[Select[tuple[int]], ...]:
     found = [source for number, shape in enumerate(shapes) for source in _of_lead(number, *shape, walked)]
     if beside is not None:
-        terms = select(_ID, search_postings.c.rank).where(_AUDIENCE <= 0, _WORD.in_(bindparam("terms", expanding=True)))
+        terms = select(_ID, search_postings.c.rank).where(
+            _AUDIENCE.in_((PUBLIC_AUDIENCE.id, INTERNAL_AUDIENCE.id)), _WORD.in_(bindparam("terms", expanding=True))
+        )
         found.append(_examined(terms.limit(walked), [f"beside_{number}" for number in range(beside)]))
     return tuple(found)
 
 
-def _of_lead(number: int, others: int, broad: bool, walked: int) -> Iterator[Select[tuple[int]]]:
+def _of_lead(number: int, others: int, reach: Reach, walked: int) -> Iterator[Select[tuple[int]]]:
     words = [f"lead{number}_{each}" for each in range(others + 1)]
     rows = select(_ID, search_postings.c.rank).where(bindparam(f"audience{number}") == _AUDIENCE)
-    if not broad:
+    if reach is Reach.ALL:
         yield _examined(rows.where(*_begins(_WORD, words[0])).limit(MAX_WALKED), words[1:])
         return
+    lead = bindparam(words[0], type_=_WORD.type)
     best = search_postings.c.rank, _ID
     enough = walked if others else MAX_CANDIDATES
-    lead = bindparam(words[0], type_=_WORD.type)
-    longer = rows.where(lead < _WORD, bindparam(f"{words[0]}_end") > _WORD)
     yield _examined(rows.where(lead == _WORD).order_by(*best).limit(enough), words[1:])
-    yield _examined(longer.limit(enough), words[1:])
-    yield _examined(rows.where(_WORD == "").order_by(*best).limit(MAX_WALKED // 2), words)
+    if reach is Reach.SOME:
+        longer = rows.where(lead < _WORD, bindparam(f"{words[0]}_end") > _WORD)
+        yield _examined(longer.limit(enough), words[1:])
+        yield _examined(rows.where(literal_column("''") == _WORD).order_by(*best).limit(MAX_WALKED // 2), words)
 
 
 def _examined(rows: Select[tuple[int, int]], words: Sequence[str]) -> Select[tuple[int]]:
