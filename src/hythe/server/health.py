@@ -36,7 +36,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 log = logging.getLogger(__name__)
 
 
-class HealthCheck(msgspec.Struct, frozen=True):
+class ReadinessCheck(msgspec.Struct, frozen=True):
     """The result of one check; ``problem`` and ``hint`` say what is wrong and what to do."""
 
     ready: bool
@@ -44,8 +44,8 @@ class HealthCheck(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-GOOD = HealthCheck(True)
-STOPPING = HealthCheck(False, "the server is stopping", "send requests to another server, or wait for its restart")
+GOOD = ReadinessCheck(True)
+STOPPING = ReadinessCheck(False, "the server is stopping", "send requests to another server, or wait for its restart")
 _DATABASE_HINT = "check the database server and the setting database_url; the log says more"
 _STORAGE_HINT = "check the blob store and the setting blob_store; the log says more"
 
@@ -62,7 +62,7 @@ class Health:
         self._disk = CachedCheck(self._measure_disk)
         self._failing: dict[str, str] = {}
 
-    async def check(self) -> dict[str, HealthCheck]:
+    async def check(self) -> dict[str, ReadinessCheck]:
         """Return the result of each check by its name."""
         results = await asyncio.gather(
             self._result("database", self._liveness.require, _DATABASE_HINT),
@@ -75,14 +75,14 @@ class Health:
             READY.set(float(check.ready), name)
         return checks
 
-    async def _result(self, name: str, check: Callable[[], Awaitable[None]], hint: str) -> HealthCheck:
+    async def _result(self, name: str, check: Callable[[], Awaitable[None]], hint: str) -> ReadinessCheck:
         try:
             await check()
         except Exception as error:  # a check of any kind that cannot be made has failed
             if self._failing.get(name) != str(error):  # not at each probe
                 self._failing[name] = str(error)
                 log.error("not ready, because the check of the %s failed: %s", name, error)
-            return HealthCheck(False, _public(name, error), hint)
+            return ReadinessCheck(False, _public(name, error), hint)
         if self._failing.pop(name, None) is not None:
             log.info("the check of the %s succeeds again", name)
         return GOOD

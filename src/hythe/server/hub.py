@@ -84,6 +84,11 @@ class Services:
         self.builds.apply(settings)
         self.notifications.apply(settings)
 
+    def telemetry(self, siblings: Siblings | None) -> ServerTelemetry:
+        """Return what observes this process, which may be one of several of a server."""
+        measurements = hub_measurements(self.builds, self.hub.mailer)
+        return ServerTelemetry(self.settings, self.database, self.health, measurements, siblings)
+
     def wake_ups(self) -> dict[str, WakeUp]:
         """Return the events that the processes of one server tell each other."""
         return {
@@ -199,30 +204,19 @@ async def serve_hub(
                 worker.stop()
                 services.builds.queue.close()
 
-            buckets = None
             if siblings is not None:
                 siblings.share(services.wake_ups())
-                buckets = SharedBuckets(siblings.memory)
-            rates = RequestRates(settings.api_requests_per_minute, buckets=buckets)
+            rates = _request_rates(settings, siblings)
             tasks = (
                 leading(siblings, maintenance, services.background()),
                 leading(siblings, Maintenance(), (worker.run,)),
                 reload.run(),
             )
-            telemetry = ServerTelemetry(
-                settings,
-                services.database,
-                services.health,
-                hub_measurements(services.builds, services.hub.mailer),
-                siblings,
-            )
+            telemetry = services.telemetry(siblings)
             async with running(*tasks), telemetry.running():
                 ready(address)
-                reload.listeners += (
-                    services.apply,
-                    telemetry.apply,
-                    lambda new: rates.apply(new.api_requests_per_minute),
-                )
+                reload.listeners += (services.apply, telemetry.apply)
+                reload.listeners.append(lambda new: rates.apply(new.api_requests_per_minute))
                 await serve(
                     traced_application(MaintenanceGate(HubApplication(services, rates), maintenance)),
                     listener,
@@ -233,6 +227,11 @@ async def serve_hub(
                     stopping=services.health.stopping,
                     siblings=siblings,
                 )
+
+
+def _request_rates(settings: Settings, siblings: Siblings | None) -> RequestRates:
+    buckets = SharedBuckets(siblings.memory) if siblings is not None else None
+    return RequestRates(settings.api_requests_per_minute, buckets=buckets)
 
 
 _WITH_NAMES = ("/api/", *DOCKER_HUB_PREFIXES)

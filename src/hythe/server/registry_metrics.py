@@ -42,7 +42,7 @@ class RegistryMetrics(RegistryListener):
 
 
 async def measure_storage(session: Session) -> None:
-    """Set the gauges of what the registry stores."""
+    """Set the gauges of stored bytes and objects."""
     totals = await stored_totals(session)
     metrics.STORAGE_BYTES.set(totals.stored, "images")
     metrics.STORAGE_BYTES.set(totals.uploading, "uploads")

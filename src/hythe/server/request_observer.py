@@ -9,7 +9,7 @@ from hythe.registry.routes.routing import RegistryRoute, parse_target
 from hythe.server.access_log import AccessLog, LineWriter, shown_path
 from hythe.server.health import LIVE_PATH, READY_PATH
 from hythe.settings import Settings
-from hythe.telemetry.instruments import Buckets, Cell
+from hythe.telemetry.instruments import BucketSeries, Cell
 from hythe.telemetry.metrics import HTTP_ABORTED, HTTP_RECEIVED, HTTP_REQUESTS, HTTP_SECONDS, HTTP_SENT
 from hythe.telemetry.request_record import RequestRecord
 
@@ -42,7 +42,7 @@ class RequestObserver:
 
     def __init__(self, settings: Settings, writer: LineWriter) -> None:
         self._writer = writer
-        self._series: dict[tuple[str, str, int], tuple[Cell, Buckets]] = {}
+        self._series: dict[tuple[str, str, int], tuple[Cell, BucketSeries]] = {}
         self._received, self._sent, self._aborted = HTTP_RECEIVED.cell(), HTTP_SENT.cell(), HTTP_ABORTED.cell()
         self.apply(settings)
 
@@ -84,7 +84,7 @@ def route_of(scope: Scope) -> str:
     return REGISTRY_ROUTES[target.endpoint] if target is not None else UNMATCHED
 
 
-def _new_series(method: str, route: str, status: int) -> tuple[Cell, Buckets]:
+def _new_series(method: str, route: str, status: int) -> tuple[Cell, BucketSeries]:
     method = method if method in METHODS else "other"
     return HTTP_REQUESTS.cell(method, route, str(status)), HTTP_SECONDS.buckets(route, f"{status // 100}xx")
 

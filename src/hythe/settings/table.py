@@ -336,13 +336,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1.0
     metrics_listen: Annotated[
         str,
-        Meta(description="Address of /metrics, HOST:PORT, such as 127.0.0.1:9464; empty: off. It asks for no password."),
+        Meta(
+            description="Address of /metrics, HOST:PORT, such as 127.0.0.1:9464; empty: off. It asks for no password."
+        ),
     ] = ""
     otlp_endpoint: Annotated[
         str,
         Meta(
-            description="OTLP/HTTP collector of traces, such as http://127.0.0.1:4318; empty: OTEL_ variables, or none.",
-            extra={"masked": "password"},
+            description="OTLP/HTTP collector of traces, such as http://127.0.0.1:4318; empty: OTEL_ variables, or off."
         ),
     ] = ""
 

@@ -144,7 +144,7 @@ VALIDATORS: Mapping[str, Callable[[str], object]] = MappingProxyType(
     {
         "listen": parse_listen,
         "metrics_listen": parse_listen,
-        "otlp_endpoint": parse_http_url,
+        "otlp_endpoint": lambda text: parse_http_url(text, path=True),
         "data": require_path,
         "public_url": require_public_url,
         "allowed_hosts": parse_allowed_hosts,

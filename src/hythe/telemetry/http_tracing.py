@@ -12,7 +12,7 @@ from hythe.telemetry.tracing import tracing
 def http_tracing() -> list[aiohttp.TraceConfig]:
     """Return what a session needs to record its requests; empty if there are no traces.
 
-    The trace does not go on to the other server, which may belong to anyone.
+    The other server, which may belong to anyone, does not get the ID of the trace.
     """
     if not tracing.enabled:
         return []

@@ -36,7 +36,7 @@ class Cell:
         return (self.value,)
 
 
-class Buckets:
+class BucketSeries:
     """One series of a histogram."""
 
     __slots__ = ("_bounds", "_counts", "_total")
@@ -130,15 +130,15 @@ class HistogramMetric(Metric):
         """``bounds``: the upper bounds of the buckets, in rising order, without infinity."""
         super().__init__(name, meaning, labels)
         self.bounds = tuple(bounds)
-        self._series: dict[LabelValues, Buckets] = {}
+        self._series: dict[LabelValues, BucketSeries] = {}
         if not labels:
             self.buckets()
 
-    def buckets(self, *values: str) -> Buckets:
+    def buckets(self, *values: str) -> BucketSeries:
         """Return the series with these label values, which may be kept."""
         found = self._series.get(values)
         if found is None:
-            found = self._series[values] = Buckets(self.bounds)
+            found = self._series[values] = BucketSeries(self.bounds)
         return found
 
     def observe(self, value: float, *values: str) -> None:

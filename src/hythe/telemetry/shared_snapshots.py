@@ -1,7 +1,7 @@
 """The metrics of processes that serve together, in memory that they share, so that any of them can show the sums.
 
 The memory has a slot for each process. A process writes its snapshot there now and then. One that replaces a dead one
-gets its slot and goes on from its counters, which must never become smaller.
+gets its slot and continues its counters, which must never become smaller.
 """
 
 import mmap

@@ -53,7 +53,7 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "registry.sql.usage._USAGE": ("counts",),
     },
     "The table is small: a row for each key, each server's installation, each network of an account, or each of at \
-most MAX_PATTERNS patterns.": {
+most MAX_PATTERNS patterns or MAX_RULES rules.": {
         "hub.sql.blocked_names._ALL": (
             "scans blocked_names by pk_blocked_names",
             "scans blocked_names by sqlite_autoindex_blocked_names_1",
@@ -67,6 +67,15 @@ most MAX_PATTERNS patterns.": {
         "hub.sql.keys.listed": ("scans signing_keys", "sorts"),
         "hub.sql.keys.retire_all": ("scans signing_keys",),
         "hub.sql.sign_in_failures.remember_network": ("sorts",),
+        **{
+            f"replication.sql.rules.{name}": (
+                "counts",
+                "scans replication_rules by pk_replication_rules",
+                "scans replication_rules by uq_replication_rules_name",
+                "scans replication_rules by sqlite_autoindex_replication_rules_1",
+            )
+            for name in ("_ALL", "_COUNT")
+        },
         "registry.sql.installation._SET_BLOB_STORE": ("scans installation",),
         "registry.sql.installation._SET_KEY_FINGERPRINT": ("scans installation",),
         "registry.sql.installation._SET_KIND": ("scans installation",),
@@ -157,6 +166,8 @@ most MAX_PATTERNS patterns.": {
         "hub.sql.overview._STORED": ("counts", "scans namespace_usage"),
         "hub.sql.overview._WAITING": ("counts",),
         "hub.sql.storage._LARGEST": ("scans namespace_usage", "sorts"),
+        "registry.sql.totals._TOTALS": ("counts", "scans namespace_usage"),
+        "registry.sql.totals._UPLOADS": ("counts", "scans uploads"),
         "hub.sql.storage._TOTAL": ("counts", "scans namespace_usage"),
     },
     "Adds up all mirrored blobs between two deletions of a full mirror; in a thread on SQLite.": {

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -28,7 +29,9 @@ from hythe.server.hub import Services, open_hub
 from hythe.server.reloading import RELOADED, SettingsReload
 from hythe.server.sendfile import FileSender
 from hythe.server.stopping import Stopping
+from hythe.server.telemetry import ServerTelemetry
 from hythe.settings import Settings, SettingsError
+from hythe.telemetry.statements import slow_statements
 
 ROOT = Path(__file__).parents[3]
 
@@ -97,6 +100,7 @@ EFFECTS: dict[str, tuple[object, Callable[[Services], object], object]] = {
         lambda _: re.sub(r".*\.", "", type(logging.getLogger().handlers[0].formatter.processors[-1]).__name__),  # type: ignore[union-attr]
         "JSONRenderer",
     ),
+    "log_level": ("error", lambda _: logging.getLogger().level, logging.ERROR),
 }
 """For each setting of a hub: a new value, where it takes effect, and what is there then."""
 
@@ -105,6 +109,7 @@ OF_HTTP = {
     *("connections_per_address", "trusted_proxies", "tls_cert", "tls_key", "read_only", "api_requests_per_minute"),
 }
 OF_PRIVATE_REGISTRY = {"allowed_hosts"}
+OF_TELEMETRY = {"access_log", "slow_request", "slow_query"}
 
 
 def test_each_setting_that_is_reloaded_has_an_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +117,7 @@ def test_each_setting_that_is_reloaded_has_an_effect(tmp_path: Path, monkeypatch
     old = Settings(data=str(tmp_path), mirrors="a.b=https://u:old@upstream.test")
     new = msgspec.structs.replace(old, **{name: value for name, (value, _, _) in EFFECTS.items()})
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "level", logging.INFO)
 
     async def scenario() -> dict[str, object]:
         async with open_hub(old) as services:
@@ -122,7 +128,7 @@ def test_each_setting_that_is_reloaded_has_an_effect(tmp_path: Path, monkeypatch
             return after
 
     assert asyncio.run(scenario()) == {name: wanted for name, (_, _, wanted) in EFFECTS.items()}
-    assert set(EFFECTS) | OF_HTTP | OF_PRIVATE_REGISTRY == RELOADED
+    assert set(EFFECTS) | OF_HTTP | OF_PRIVATE_REGISTRY | OF_TELEMETRY == RELOADED
 
 
 def test_timeouts_are_reloaded() -> None:
@@ -139,6 +145,19 @@ def test_timeouts_are_reloaded() -> None:
     assert (server.drain_delay, protocol.transfer_rate) == (4, 5)
     assert [options.connections.open("10.0.0.1")[1] for _ in "123"] == [Verdict.SERVE, Verdict.REFUSE, Verdict.CLOSE]
     assert (server.config.timeout_keep_alive, server.config.timeout_graceful_shutdown) == (7, 9)
+
+
+def test_what_is_logged_about_requests_is_reloaded(tmp_path: Path) -> None:
+    """The access log, and the thresholds of slow requests and statements."""
+    settings = Settings(data=str(tmp_path), slow_request=1.0, slow_query=2.0)
+    telemetry = ServerTelemetry(settings, Mock(), Mock(), ())
+    assert (telemetry.observer._slow, slow_statements.threshold, telemetry.observer._access_log) == (1.0, 2.0, None)
+
+    telemetry.apply(msgspec.structs.replace(settings, slow_request=0.0, slow_query=3.0, access_log=True))
+
+    assert (telemetry.observer._slow, slow_statements.threshold) == (float("inf"), 3.0)
+    assert telemetry.observer._access_log is not None
+    slow_statements.apply(0)
 
 
 async def _nothing(*_: Any) -> None:

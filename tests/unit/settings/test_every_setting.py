@@ -70,14 +70,18 @@ def test_a_wrong_value_is_named_with_its_source(name: str) -> None:
             assert line.startswith(f"{name} (environment {variable}): ")
 
 
+FRACTIONS = {"builds_processors", "slow_request", "slow_query"}
+"""The settings that may have a fraction."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_wrong_type_in_the_file_is_named(name: str, tmp_path: Path) -> None:
     """Lists, tables, dates, and numbers in the place of texts."""
     kind = "number" if name in NUMBERS else "switch" if name in SWITCHES else "text"
     file = tmp_path / "hythe.toml"
     for value in WRONG_TYPES[kind]:
-        if name == "builds_processors" and value == "1.5":
-            continue  # the only setting that may have a fraction
+        if name in FRACTIONS and value == "1.5":
+            continue
         file.write_text(f"{name} = {value}\n")
         (line,) = refuse(file=file)
         assert line.startswith(f"{name} (file {file}): ")

@@ -115,6 +115,8 @@ INVALID: dict[str, tuple[str, ...]] = {
         *("mail.example.com", "mail.example.com:25", "http://mail", "smtp://", "smtp://mail/x", "smtp://mail:0"),
         *("smtp://u:secret@", "smtp://u:sec#ret@mail", "smtp://u:sec/ret@mail", "smtps://mail?x"),
     ),
+    "metrics_listen": ("9464", "127.0.0.1:99999", "http://127.0.0.1:9464", "a b:9464"),
+    "otlp_endpoint": ("127.0.0.1:4318", "grpc://127.0.0.1:4317", "http://", "http://a b"),
     "mail_from": (
         "",
         "hythe",
@@ -171,6 +173,8 @@ VALID: dict[str, tuple[str, ...]] = {
     "builds_buildkit_name": ("", "buildkit.example.com", "10.0.0.1", "[::1]"),
     "internal_networks": ("", "10.0.0.0/8 host:80 [::1]:80 127.0.0.1:8080"),
     "mail_server": ("", "smtp://localhost", "smtps://u:p%23@mail.example.com:465", "smtp://[::1]:25"),
+    "metrics_listen": ("", "127.0.0.1:9464", "[::1]:9464", "0.0.0.0:0"),
+    "otlp_endpoint": ("", "http://127.0.0.1:4318", "https://collector.example.com/otlp/v1/traces"),
     "mail_from": ("hythe@localhost", "a.b+c@example.com", "o'brien=x@mail"),
 }
 
