@@ -90,6 +90,7 @@ OTHER_PLACES = {
     r"/\{namespace\}/-/(?:people|teams|invitations|settings).*": {"namespace": "acme"},
     r"/api/v1/namespaces/\{namespace\}/rename": {"namespace": "acme"},
     r"/api/v1/namespaces/\{namespace\}/trust-rules/\{rule\}": {"rule": "job"},
+    r"(?:/api/v1/admin/replications|/admin/replication/rules)/\{rule\}.*": {"rule": "copy"},
 }
 """Other values by the pattern of an address: what it ends or renames is not what other addresses need."""
 
@@ -285,6 +286,7 @@ def _administer(tried: Tried) -> None:
     tried.api("POST", "/repositories/zed/official/reports", {"category": "spam", "text": "x"})
     tried.api("POST", "/admin/blocked-names", {"pattern": "blocked"})
     tried.api("POST", "/admin/blocked-digests", {"digest": f"sha256:{64 * '0'}"})
+    tried.api("POST", "/admin/replications", {"name": "copy", "direction": "push", "url": "http://127.0.0.1:9"})
 
 
 @pytest.fixture

@@ -165,6 +165,22 @@ ADMINISTRATION: dict[tuple[str, str], Any] = {
     ("PUT", "/admin/repositories/{namespace}/{name}/official"): {"official": True},
     ("POST", "/admin/reports/{report}/close"): {"outcome": "dismissed", "note": "n", "take_down": ""},
     ("POST", "/admin/blocked-names"): {"pattern": "bad-*", "reason": "x"},
+    ("POST", "/admin/replications"): {
+        "name": "other",
+        "direction": "pull",
+        "url": "http://127.0.0.1:9",
+        "username": "ann",
+        "password": "x",
+        "repositories": ["ann/*"],
+        "tags": ["v*"],
+        "destination": "ann/{name}",
+        "deletions": True,
+        "override": False,
+        "events": False,
+        "interval": 3600,
+        "concurrency": 1,
+        "rate": 1000,
+    },
     ("POST", "/admin/blocked-digests"): {"digest": str(Digest.of(b"bad")), "reason": "x"},
 }
 

@@ -55,12 +55,16 @@ class ReplicationResult(msgspec.Struct, frozen=True):
 
 
 class ReplicationBacklog(msgspec.Struct, frozen=True):
-    """What is behind: ``items``, their known ``bytes``, since when the oldest waits, and how many failed."""
+    """What is behind: ``items``, their known ``bytes``, since when the oldest waits, and how many failed.
+
+    Not ``exact``: there is more than was counted.
+    """
 
     items: int
     bytes: int
     oldest: datetime | None
     failed: int
+    exact: bool = True
 
 
 def retry_delay(failures: int) -> int:

@@ -8,7 +8,7 @@ An item is due when ``due_at`` has passed. A server claims it by setting ``lease
 repeats while it works; if it dies, the item is due again soon.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text, text
 
 from hythe.database.tables.metadata import METADATA, Identity, Timestamp
 
@@ -59,6 +59,8 @@ replication_items = Table(
     Index("ix_replication_items_due", "rule_id", "due_at"),
     Index("ix_replication_items_age", "rule_id", "created_at"),
 )
+_held = replication_items.c.lease != text("''")
+Index("ix_replication_items_held", replication_items.c.rule_id, sqlite_where=_held, postgresql_where=_held)
 
 replication_uploads = Table(
     "replication_uploads",

@@ -11,6 +11,9 @@ from hythe.database.port import insert as upsert
 from hythe.database.tables.replication import replication_items as items
 from hythe.replication.item import ReplicationBacklog, ReplicationItem
 
+MAX_COUNTED = 10_000
+"""What is behind is counted up to this number: a first comparison may find millions."""
+
 _TIME = items.c.due_at.type
 _ZERO: ColumnElement[int] = literal_column("0")
 _OF_RULE = items.c.rule_id == bindparam("rule_id")
@@ -21,11 +24,13 @@ _DUE = (
     .order_by(items.c.due_at)
     .limit(bindparam("limit"))
 )
-_RUNNING = (
-    select(func.count())
-    .select_from(items)
+_HELD_NOW = (
+    select(items.c.id)
     .where(_OF_RULE, items.c.due_at > bindparam("now", type_=_TIME), items.c.lease != literal_column("''"))
+    .limit(bindparam("at_most"))
+    .subquery()
 )
+_RUNNING = select(func.count()).select_from(_HELD_NOW)
 _CLAIM = (
     update(items)
     .where(_OF_ID, items.c.due_at <= bindparam("now", type_=_TIME))
@@ -45,15 +50,22 @@ _HURRY = (
     .where(items.c.rule_id == bindparam("of_rule"), items.c.lease == literal_column("''"))
     .values(due_at=bindparam("at", type_=_TIME))
 )
-_SUMMARY: Select[Any] = select(
-    func.count().label("items"),
-    func.coalesce(func.sum(items.c.bytes), _ZERO).label("size"),
-    func.min(items.c.created_at).label("oldest"),
-    func.coalesce(func.sum(case((items.c.attempts > _ZERO, literal_column("1")), else_=_ZERO)), _ZERO).label("failed"),
+_WINDOW = (
+    select(items.c.bytes, items.c.created_at, items.c.attempts)
+    .where(_OF_RULE)
+    .order_by(items.c.created_at)
+    .limit(bindparam("at_most"))
+    .subquery()
 )
-_BACKLOG = _SUMMARY.where(_OF_RULE)
+_BACKLOG: Select[Any] = select(
+    func.count().label("items"),
+    func.coalesce(func.sum(_WINDOW.c.bytes), _ZERO).label("size"),
+    func.min(_WINDOW.c.created_at).label("oldest"),
+    func.coalesce(func.sum(case((_WINDOW.c.attempts > _ZERO, literal_column("1")), else_=_ZERO)), _ZERO).label(
+        "failed"
+    ),
+).select_from(_WINDOW)
 _OLDEST = select(items).where(_OF_RULE).order_by(items.c.created_at).limit(bindparam("limit"))
-_TOTAL = _SUMMARY
 
 
 async def add(
@@ -86,8 +98,8 @@ async def due(session: Session, rule_id: int, now: datetime, limit: int) -> list
 
 
 async def running(session: Session, rule_id: int, now: datetime) -> int:
-    """Return how many items of a rule any server works on."""
-    row = await session.row(_RUNNING, {"rule_id": rule_id, "now": now})
+    """Return how many items of a rule any server works on; its concurrency bounds them."""
+    row = await session.row(_RUNNING, {"rule_id": rule_id, "now": now, "at_most": MAX_COUNTED})
     return int(row[0]) if row else 0
 
 
@@ -125,24 +137,17 @@ async def hurry(session: Session, rule_id: int, now: datetime) -> None:
 
 
 async def backlog(session: Session, rule_id: int) -> ReplicationBacklog:
-    """Return what is behind of a rule."""
-    return _backlog(await session.row(_BACKLOG, {"rule_id": rule_id}))
-
-
-async def total(session: Session) -> ReplicationBacklog:
-    """Return what is behind of all rules."""
-    return _backlog(await session.row(_TOTAL))
+    """Return what is behind of a rule, counted up to MAX_COUNTED."""
+    row = await session.row(_BACKLOG, {"rule_id": rule_id, "at_most": MAX_COUNTED})
+    if row is None:
+        return ReplicationBacklog(0, 0, None, 0)
+    count = int(row.items)
+    return ReplicationBacklog(count, int(row.size), row.oldest, int(row.failed), count < MAX_COUNTED)
 
 
 async def oldest(session: Session, rule_id: int, limit: int) -> list[ReplicationItem]:
     """Return what is behind of a rule, the oldest first."""
     return [_item(row) for row in await session.rows(_OLDEST, {"rule_id": rule_id, "limit": limit})]
-
-
-def _backlog(row: Row[Any] | None) -> ReplicationBacklog:
-    if row is None:
-        return ReplicationBacklog(0, 0, None, 0)
-    return ReplicationBacklog(int(row.items), int(row.size), row.oldest, int(row.failed))
 
 
 def _item(row: Row[Any]) -> ReplicationItem:

@@ -35,6 +35,8 @@ def upgrade() -> None:
     op.create_index("uq_replication_items_reference", items, ["rule_id", "repository", "reference"], unique=True)
     op.create_index("ix_replication_items_due", items, ["rule_id", "due_at"])
     op.create_index("ix_replication_items_age", items, ["rule_id", "created_at"])
+    held = sa.column("lease", sa.String) != sa.literal_column("''")
+    op.create_index("ix_replication_items_held", items, ["rule_id"], sqlite_where=held, postgresql_where=held)
     op.create_table(
         "replication_uploads",
         sa.Column("rule_id", _IDENTITY, nullable=False),
