@@ -27,7 +27,7 @@ STARS_HALF = 10.0
 PULLS_HALF = 1000.0
 """With this many pulls a repository gets half the rank that pulls can add."""
 
-MAX_CANDIDATES = 400
+MAX_CANDIDATES = 300
 """Maximum number of matches to rank of each kind: of words, of longer words, of parts of names.
 
 It makes a search take about as long on a large hub as on a small one. The total of the results counts the candidates.
@@ -36,10 +36,10 @@ It makes a search take about as long on a large hub as on a small one. The total
 MAX_NAMES = 100
 """Maximum number of names with the typed beginning to rank, of each kind."""
 
-MAX_WALKED = 1500
+MAX_WALKED = 1000
 """Repositories with one word, the best first, that are examined for the other words."""
 
-MAX_WALKED_FAR = 4000
+MAX_WALKED_FAR = 3000
 """The same if that found few."""
 
 FEW = 25

@@ -4,11 +4,12 @@ Every part of it reads a bounded number of rows, in the order of an index, so th
 one. ``search_postings`` finds the repositories with the typed words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, desc, func, literal, or_, select, union
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from hythe.database import Session
 from hythe.database.tables.hub import hub_repositories, namespaces
@@ -26,7 +27,7 @@ from hythe.hub.search.search_ranking import (
     popularity,
 )
 from hythe.hub.sql import search_postings as postings
-from hythe.hub.sql.access_context import INTERNAL, PUBLIC, granted_ids, seen_by_account
+from hythe.hub.sql.access_context import INTERNAL, PUBLIC, granted_ids, is_granted
 from hythe.hub.sql.repositories import COLUMNS, repository_of
 from hythe.hub.sql.search_postings import USER_ID, Audience, SearchPlan
 from hythe.hub.sql.search_terms import END
@@ -34,7 +35,16 @@ from hythe.hub.sql.search_terms import END
 _ID = hub_repositories.c.repository_id
 _LISTED_PUBLIC = (hub_repositories.c.listed, PUBLIC)
 _LISTED_INTERNAL = (hub_repositories.c.listed, INTERNAL)
-_FULL_NAME = namespaces.c.name + "/" + hub_repositories.c.name
+# Not joined: PostgreSQL would rather read all namespaces than look up hundreds.
+_NAMESPACE = (
+    select(namespaces.c.name)
+    .where(namespaces.c.id == hub_repositories.c.namespace_id)
+    .correlate(hub_repositories)
+    .scalar_subquery()
+)
+_Found: TypeAlias = ReadOnlyColumnCollection[str, Any]
+"""The columns of what was found, of which some are ranked."""
+
 _ROWS = select(*COLUMNS).join_from(hub_repositories, namespaces).where(_ID.in_(bindparam("ids", expanding=True)))
 
 
@@ -86,9 +96,7 @@ def _ranked(found: tuple[Select[tuple[int]], ...], words: int, audiences: int, s
     if signed_in:
         sources += [_beginning(*_LISTED_INTERNAL), _granted(words)]
         sources += [_beginning(here) for here in _own(audiences)]
-    named = and_(*(_like(_FULL_NAME, f"word{number}") for number in range(words)))
-    rank = case((named, NAME_RANK), else_=DESCRIPTION_RANK)
-    return _statement(sources, (*_tiers(), desc(rank + _popularity())), signed_in=signed_in)
+    return _statement(sources, _best_first(words), audiences if signed_in else None)
 
 
 @cache
@@ -104,7 +112,7 @@ def _best_known(audiences: int, signed_in: bool) -> Select[Any]:
     for here in _own(audiences):
         latest = select(_ID).where(here, hub_repositories.c.listed).order_by(hub_repositories.c.updated_at.desc())
         sources.append(_first(latest.limit(MAX_CANDIDATES)))
-    return _statement(sources, (desc(_popularity()),), signed_in=signed_in)
+    return _statement(sources, lambda found: (desc(_popularity(found)),), audiences if signed_in else None)
 
 
 def _own(audiences: int) -> list[ColumnElement[bool]]:
@@ -145,12 +153,11 @@ def _granted_ids() -> Select[tuple[int]]:
 def _granted(words: int) -> Select[tuple[int]]:
     """Select those of the repositories that are shared with the account that contain the words."""
     some = _granted_ids().limit(MAX_GRANTED).subquery()
-    parts = " " + func.replace(namespaces.c.name, "-", " ")
+    parts = " " + func.replace(_NAMESPACE, "-", " ")
     matching = (
         select(_ID)
         .select_from(some)
         .join(hub_repositories, some.c.repository_id == _ID)
-        .join(namespaces, namespaces.c.id == hub_repositories.c.namespace_id)
         .where(*(or_(postings.contains(_ID, f"held{each}"), _like(parts, f"begun{each}")) for each in range(words)))
     )
     return _first(matching.limit(MAX_CANDIDATES))
@@ -164,36 +171,50 @@ def _escaped(text: str) -> str:
     return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
-def _tiers() -> tuple[ColumnElement[Any], ...]:
-    """Return the sort keys before the rank: the tier, then official repositories."""
-    name, typed = hub_repositories.c.name, bindparam("typed", type_=hub_repositories.c.name.type)
-    exact = or_(name == typed, typed == _FULL_NAME)
-    begins = or_(_like(name, "beginning"), _like(_FULL_NAME, "beginning"))
-    tier = case((exact, Tier.EXACT_NAME.value), (begins, Tier.NAME_PREFIX.value), else_=Tier.OTHER.value)
-    return tier, desc(hub_repositories.c.official)
-
-
-def _popularity() -> ColumnElement[Any]:
-    stars, pulls = hub_repositories.c.stars, hub_repositories.c.pulls
-    added: ColumnElement[Any] = popularity(literal(1.0) * stars, literal(1.0) * pulls)
-    return added
-
-
 def _statement(
-    sources: Sequence[Select[tuple[int]]], order: Sequence[ColumnElement[Any]], *, signed_in: bool
+    sources: Sequence[Select[tuple[int]]],
+    order: Callable[[_Found], Sequence[ColumnElement[Any]]],
+    audiences: int | None,
 ) -> Select[Any]:
+    """Return the statement that ranks what the account may see; ``audiences`` None: an anonymous client."""
     candidates = union(*sources).cte("candidates").prefix_with("MATERIALIZED")
-    seen = seen_by_account(USER_ID) if signed_in else PUBLIC
-    return (
-        select(_ID, func.count().over().label("total"))
+    columns = (_ID, *(hub_repositories.c[name] for name in ("name", "official", "stars", "pulls")))
+    seen = PUBLIC if audiences is None else or_(PUBLIC, INTERNAL, *_own(audiences), is_granted(USER_ID))
+    found = (
+        select(*columns, _NAMESPACE.label("namespace"))
         .select_from(candidates)
         .join(hub_repositories, candidates.c.repository_id == _ID)
-        .join(namespaces, namespaces.c.id == hub_repositories.c.namespace_id)
         .where(hub_repositories.c.listed, seen)
-        .order_by(*order, hub_repositories.c.name, namespaces.c.name)
+        .cte("found")
+        .prefix_with("MATERIALIZED")
+    )
+    return (
+        select(found.c.repository_id, func.count().over().label("total"))
+        .order_by(*order(found.c), found.c.name, found.c.namespace)
         .limit(bindparam("page_size"))
         .offset(bindparam("skipped"))
     )
+
+
+def _best_first(words: int) -> Callable[[_Found], Sequence[ColumnElement[Any]]]:
+    """Return the sort keys: the tier, then official repositories, then the rank."""
+
+    def keys(found: _Found) -> Sequence[ColumnElement[Any]]:
+        full_name = found.namespace + "/" + found.name
+        typed = bindparam("typed", type_=found.name.type)
+        exact = or_(found.name == typed, typed == full_name)
+        begins = or_(_like(found.name, "beginning"), _like(full_name, "beginning"))
+        tier = case((exact, Tier.EXACT_NAME.value), (begins, Tier.NAME_PREFIX.value), else_=Tier.OTHER.value)
+        named = and_(*(_like(full_name, f"word{number}") for number in range(words)))
+        rank = case((named, NAME_RANK), else_=DESCRIPTION_RANK)
+        return tier, desc(found.official), desc(rank + _popularity(found))
+
+    return keys
+
+
+def _popularity(found: _Found) -> ColumnElement[Any]:
+    added: ColumnElement[Any] = popularity(literal(1.0) * found.stars, literal(1.0) * found.pulls)
+    return added
 
 
 async def _page(
