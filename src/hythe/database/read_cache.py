@@ -9,6 +9,7 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 from hythe.database.changes import current_reads
 from hythe.database.joined_reads import joined_session
 from hythe.database.port import Database, Session
+from hythe.telemetry.metrics import CACHE_READS
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,8 +35,12 @@ class ReadCache(Generic[K, V]):
     In a transaction that ``reads_in`` joins nothing is cached, because it may see what it has not committed yet.
     """
 
-    def __init__(self, database: Database, capacity: int, kept: Callable[[K, V], Kept | None]) -> None:
-        """Cache values of up to ``capacity`` bytes in total; ``kept`` says how, None: not this one."""
+    def __init__(self, database: Database, capacity: int, kept: Callable[[K, V], Kept | None], name: str) -> None:
+        """Cache values of up to ``capacity`` bytes in total; ``kept`` says how, None: not this one.
+
+        ``name``: that of the cache in metrics.
+        """
+        self._hits, self._misses = CACHE_READS.cell(name, "hit"), CACHE_READS.cell(name, "miss")
         self._database = database
         self._changes = database.changes
         self._capacity = capacity
@@ -58,9 +63,11 @@ class ReadCache(Generic[K, V]):
             return await self._read(load)
         entry = self._entries.get(key)
         if entry is not None:
+            self._hits.value += 1
             if reads is not None:
                 reads.topics.update(entry.kept.topics)
             return entry.value
+        self._misses.value += 1
         complete = reads is not None and reads.complete
         value = await self._read(load)
         kept = self._kept(key, value)

@@ -67,7 +67,9 @@ class Blobs:
         self._quota = quota
         self._policy = policy
         self._clock = clock
-        self._cache: ReadCache[tuple[str, Digest], store.FoundBlob | None] = ReadCache(database, CACHE_SIZE, _kept)
+        self._cache: ReadCache[tuple[str, Digest], store.FoundBlob | None] = ReadCache(
+            database, CACHE_SIZE, _kept, "blobs"
+        )
 
     async def get(self, actor: Actor, repository: str, digest: Digest) -> Blob:
         """Return the blob (specification, "Checking if content exists in the registry"). Raises BLOB_UNKNOWN.

@@ -70,7 +70,9 @@ class Manifests:
         self._quota = quota
         self._policy = policy
         self._clock = clock
-        self._cache: ReadCache[tuple[str, str | Digest], StoredManifest | None] = ReadCache(database, CACHE_SIZE, _kept)
+        self._cache: ReadCache[tuple[str, str | Digest], StoredManifest | None] = ReadCache(
+            database, CACHE_SIZE, _kept, "manifests"
+        )
 
     async def get(self, actor: Actor, repository: str, reference: str | Digest) -> StoredManifest:
         """Return the manifest of a tag or digest (specification, "Pulling manifests"). Raises MANIFEST_UNKNOWN."""

@@ -49,7 +49,7 @@ class Kinds:
 
     def __init__(self, database: Database) -> None:
         self.reads = 0
-        self.cache = ReadCache[str, str | None](database, 1000, lambda _name, _kind: Kept((1, NAMES), 100))
+        self.cache = ReadCache[str, str | None](database, 1000, lambda _name, _kind: Kept((1, NAMES), 100), "test")
 
     async def get(self, name: str = "library", first: Callable[[], Awaitable[None]] | None = None) -> str | None:
         """Return a kind; ``first`` is called between the position and the end of the read."""

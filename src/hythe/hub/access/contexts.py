@@ -32,7 +32,7 @@ class AccessContexts:
         """``mirrors`` are namespaces that mirror another registry."""
         self._clock = clock
         self._mirrors = mirrors
-        self._cache: ReadCache[_Key, AccessContext] = ReadCache(database, CACHE_SIZE, _kept)
+        self._cache: ReadCache[_Key, AccessContext] = ReadCache(database, CACHE_SIZE, _kept, "access")
 
     async def get(self, actor: HubActor, repository: str, session: Session | None = None) -> AccessContext:
         """Return the current access context of the actor and the repository with this canonical name.

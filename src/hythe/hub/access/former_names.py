@@ -36,7 +36,7 @@ class FormerNames:
         self._contexts = contexts
         self._may_see = may_see
         self._cache: ReadCache[str, Successor | None] = ReadCache(
-            database, CACHE_SIZE, lambda _name, _successor: Kept((NAMES,), ENTRY_SIZE)
+            database, CACHE_SIZE, lambda _name, _successor: Kept((NAMES,), ENTRY_SIZE), "former names"
         )
 
     async def successor(

@@ -8,7 +8,7 @@ class RouteRule(Enum):
 
     PUBLIC = (
         "anyone, even if the hub shows nothing without signing in",
-        "the token server, public keys, the hashes of the tag log, the description of the API, static files, health checks",
+        "the token server, public keys, the hashes of the tag log, the API's description, static files, health checks",
     )
     WORKER_TOKEN = ("build workers, by the worker token; for a build, by its key, too", "the worker protocol")
     SIGNATURE = ("forges, by the signature of the webhook", "webhooks of forges")

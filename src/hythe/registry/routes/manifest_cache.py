@@ -12,6 +12,7 @@ from hythe.database.changes import TrackedReads
 from hythe.database.read_cache import Entries, Kept
 from hythe.registry.routes.http import Response, Scope
 from hythe.registry.service import RegistryServices
+from hythe.telemetry.metrics import CACHE_READS
 
 LIFETIME = 1.0
 """Seconds; an expired token can read what it has just read for at most this long."""
@@ -32,6 +33,7 @@ class ManifestCache:
         self._changes = registry.database.changes
         self._responses = Entries[_Key, tuple[float, Response]](CAPACITY)
         self._changes.follow(self._responses)
+        self._hits, self._misses = CACHE_READS.cell("responses", "hit"), CACHE_READS.cell("responses", "miss")
 
     def key(self, scope: Scope) -> _Key | None:
         """Return the cache key of a GET or HEAD of a manifest with a token or without credentials; None for others."""
@@ -49,6 +51,11 @@ class ManifestCache:
 
     async def get(self, key: _Key) -> Response | None:
         """Return the cached response if it is recent enough. Raises UnavailableError."""
+        found = await self._found(key)
+        (self._misses if found is None else self._hits).value += 1
+        return found
+
+    async def _found(self, key: _Key) -> Response | None:
         entry = self._responses.get(key)
         if entry is None:
             return None
