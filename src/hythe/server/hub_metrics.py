@@ -12,6 +12,7 @@ from hythe.database import Session
 from hythe.hub.mail.mailer import Mailer
 from hythe.hub.sql import overview
 from hythe.notifications.sql import webhooks
+from hythe.replication.sql import items, rules
 from hythe.server.measurements import Measurement
 from hythe.server.registry_metrics import measure_storage
 from hythe.telemetry import metrics
@@ -50,4 +51,10 @@ def hub_measurements(builds: BuildsServices, mailer: Mailer) -> tuple[Measuremen
         for state, number in counted.items():
             metrics.WORKERS.set(number, state)
 
-    return measure_storage, measure_queues, measure_workers
+    async def measure_replication(session: Session) -> None:
+        backlogs = [await items.backlog(session, rule.id) for rule in await rules.listed(session)]
+        oldest = min((each.oldest for each in backlogs if each.oldest is not None), default=None)
+        metrics.REPLICATION_BEHIND.set(sum(each.items for each in backlogs))
+        metrics.REPLICATION_LAG.set((datetime.now(UTC) - oldest).total_seconds() if oldest is not None else 0.0)
+
+    return measure_storage, measure_queues, measure_workers, measure_replication

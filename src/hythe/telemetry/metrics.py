@@ -71,6 +71,12 @@ LOOP_LAG = HistogramMetric(
 TASK_FAILURES = CounterMetric("hythe_background_task_failures_total", "Failures of periodic tasks.", ("task",))
 WEBHOOKS_WAITING = GaugeMetric("hythe_webhooks_waiting", "Webhook deliveries that wait.", (), "largest")
 MAIL_WAITING = GaugeMetric("hythe_mail_waiting", "E-mails that wait.", (), "largest")
+REPLICATION_BEHIND = GaugeMetric(
+    "hythe_replication_behind", "Tags and repositories that replication has still to copy.", (), "largest"
+)
+REPLICATION_LAG = GaugeMetric(
+    "hythe_replication_lag_seconds", "How long the oldest of them waits; 0: nothing is behind.", (), "largest"
+)
 READY = GaugeMetric("hythe_ready", "Whether each check of /readyz succeeds: 1 or 0.", ("check",), "own")
 
 PROCESS_CPU = CounterMetric("process_cpu_seconds_total", "User and system CPU seconds of all processes.")
