@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from hythe.cli.failure import explain
+from hythe.cli.service_manager import notify_ready
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ def run_logged(log_format: str, serve: Callable[[], object]) -> int:
 
 
 def report_ready(log_format: str, welcome: str, event: str) -> None:
-    """Print that a server is ready, or log the same in short."""
+    """Print that a server is ready, or log the same in short; tell the service manager."""
+    notify_ready()
     if log_format == "json":
         log.info("%s", event)
     else:

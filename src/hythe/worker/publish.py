@@ -34,26 +34,33 @@ class Publisher:
         return manifest
 
     def attach(self, subject: str, envelopes: Sequence[tuple[str, bytes]], folder: Path, created: str) -> str:
-        """Attach signed statements (predicate type, DSSE envelope) to an image in each form that verifiers look for.
-
-        Returns the digest of the manifest that contains all of them.
-        """
-        layout = ImageLayout(folder)
-        layout.create()
-        image = self._repository.get_manifest(subject)
-        manifest = attestation_image(layout, image.descriptor(), envelopes)
-        destination = RegistryEndpoint(self._repository, attestation_tag(image.digest()))
-        transfer(LayoutEndpoint(layout, manifest.descriptor()), destination)
-        for kind, envelope in envelopes:
-            bundle = bundle_image(layout, image.descriptor(), kind, envelope, created)
-            destination = RegistryEndpoint(self._repository, str(bundle.digest()))
-            transfer(LayoutEndpoint(layout, bundle.descriptor()), destination)
-        return str(manifest.digest())
+        """Attach signed statements to an image of the build: see ``attach``."""
+        return attach(self._repository, subject, envelopes, folder, created)
 
     def tag(self, manifest: Manifest, tags: Sequence[str]) -> None:
         """Set the tags; the hub refuses if another worker has the build."""
         for tag in tags:
             self._repository.put_manifest(manifest, tag)
+
+
+def attach(
+    repository: RemoteRepository, subject: str, envelopes: Sequence[tuple[str, bytes]], folder: Path, created: str
+) -> str:
+    """Attach signed statements (predicate type, DSSE envelope) to an image in each form that verifiers look for.
+
+    ``folder`` is for temporary files. Returns the digest of the manifest that contains all of them.
+    """
+    layout = ImageLayout(folder)
+    layout.create()
+    image = repository.get_manifest(subject)
+    manifest = attestation_image(layout, image.descriptor(), envelopes)
+    destination = RegistryEndpoint(repository, attestation_tag(image.digest()))
+    transfer(LayoutEndpoint(layout, manifest.descriptor()), destination)
+    for kind, envelope in envelopes:
+        bundle = bundle_image(layout, image.descriptor(), kind, envelope, created)
+        destination = RegistryEndpoint(repository, str(bundle.digest()))
+        transfer(LayoutEndpoint(layout, bundle.descriptor()), destination)
+    return str(manifest.digest())
 
 
 def build_repository(job: Job, hub: HubAPI, client: Client) -> RemoteRepository:
