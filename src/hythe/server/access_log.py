@@ -125,11 +125,14 @@ class AccessLog:
             self._writer.write(self._text(fields))
 
     def _text(self, fields: dict[str, object]) -> str:
-        shown = {name: _quoted(value) if isinstance(value, str) else value for name, value in fields.items()}
+        # Paths are encoded. Names in an htpasswd file, and user agents, can contain anything.
+        user, agent = str(fields["user"]), str(fields["user_agent"])
+        if not _PLAIN_PATH.fullmatch(user):
+            user = quote(user, errors="replace")
         return (
-            f"{shown['remote']} - {_word(str(shown['user']))} [{self._now()}] "
-            f'"{shown["method"]} {shown["path"]} {shown["protocol"]}" {shown["status"]} {shown["bytes"]} "-" '
-            f'"{shown["user_agent"] or "-"}" {shown["seconds"]:.6f} {shown["request_id"]}'
+            f"{fields['remote']} - {user or '-'} [{self._now()}] "
+            f'"{fields["method"]} {fields["path"]} {fields["protocol"]}" {fields["status"]} {fields["bytes"]} "-" '
+            f'"{_quoted(agent) or "-"}" {fields["seconds"]:.6f} {fields["request_id"]}'
         )
 
     def _now(self) -> str:
@@ -162,8 +165,3 @@ def _header(scope: Scope, name: bytes) -> str:
 def _quoted(text: str) -> str:
     """Escape what would end a quoted field, or a line."""
     return escape_line(text.replace("\\", "\\\\").replace('"', '\\"'))
-
-
-def _word(text: str) -> str:
-    """Return a name as one word of the line; names of accounts have no spaces, and those that clients type may."""
-    return text.replace(" ", "%20") or "-"

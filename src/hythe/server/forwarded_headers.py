@@ -53,9 +53,10 @@ class ForwardedHeaders:
         """Handle a request."""
         if self._reports and len(self._reported) < MAX_REPORTED:
             self._report(scope)
-        record = current_record()
-        if self._trusts and record is not None and (scope.get("client") or ("",))[0] in self._trusted.trusted_hosts:
-            _take_over(scope, record)
+        if self._trusts and (scope.get("client") or ("",))[0] in self._trusted.trusted_hosts:
+            record = current_record()
+            if record is not None:
+                _take_over(scope, record)
         await self._trusted(scope, receive, send)  # type: ignore[arg-type]
 
     def _report(self, scope: Scope) -> None:

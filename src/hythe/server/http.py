@@ -303,16 +303,6 @@ class _Exchange:
         set_current_record(self._record)
         _RUNNING.value += 1
         try:
-            await self._handle(scope)
-        except BaseException:
-            self._record.status = self._record.status or 500  # which uvicorn sends
-            raise
-        finally:
-            _RUNNING.value -= 1
-            self._protocol.observe(scope, self._record, self._cycle.response_complete)
-
-    async def _handle(self, scope: Scope) -> None:
-        try:
             await self._application(scope, self._receive, self._send)
         except ConnectionResetError:
             if not self._cycle.disconnected:
@@ -321,6 +311,12 @@ class _Exchange:
             # The grace period at stop is over: abort, so that the client never takes a truncated body for whole.
             self._cycle.disconnected = True
             self._cycle.transport.abort()
+        except Exception:
+            self._record.status = self._record.status or 500  # which uvicorn sends
+            raise
+        finally:
+            _RUNNING.value -= 1
+            self._protocol.observe(scope, self._record, self._cycle.response_complete)
 
     async def _receive(self) -> Message:
         if not self._cycle.more_body or self._cycle.body:
@@ -352,20 +348,23 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._record.status = message["status"]
             self._record.responded = perf_counter()
-            # The list may be that of a cached response.
-            message = {**message, "headers": [*message["headers"], (REQUEST_ID_HEADER, self._record.id.encode())]}
             if announced_length(message["headers"]) is not None:
                 self._head = message  # sent with the body, which follows at once if its length is known
                 return
+            message = self._with_id(message)
         if self._head is not None:
             head, self._head = self._head, None
             if self._send_whole(head, message):
                 return
-            await self._pass_on(head)
+            await self._pass_on(self._with_id(head))
         if message["type"] == "http.response.pathsend":
             await self._send_file(message)
         else:
             await self._pass_on(message)
+
+    def _with_id(self, head: Message) -> Message:
+        """Add the request's ID to a response. The list of headers may be that of a cached one."""
+        return {**head, "headers": [*head["headers"], (REQUEST_ID_HEADER, self._record.id.encode())]}
 
     async def _pass_on(self, message: Message) -> None:
         if self._cycle.flow.write_paused:
@@ -408,7 +407,7 @@ class _Exchange:
         )
         if not simple or cycle.disconnected or cycle.response_started or cycle.flow.write_paused:
             return False
-        headers = [*cycle.default_headers, *head["headers"]]
+        headers = [*cycle.default_headers, *head["headers"], (REQUEST_ID_HEADER, self._record.id.encode())]
         is_head = cycle.scope["method"] == "HEAD"
         if (not is_head and announced_length(head["headers"]) != len(body)) or not _stays_open(cycle, headers):
             return False

@@ -34,6 +34,8 @@ REGISTRY_ROUTES = {
 }
 """The registry's routes as templates, as the specification writes them."""
 
+_MANIFEST = REGISTRY_ROUTES[RegistryRoute.MANIFEST]
+
 _LOG = structlog.get_logger()
 
 
@@ -77,9 +79,12 @@ def route_of(scope: Scope) -> str:
     route = scope.get("route")
     if route is not None:  # the router of the hub; the registry has none
         return getattr(route, "path", "") or UNMATCHED
-    path = scope["path"]
+    path: str = scope["path"]
+    pieces = path.rsplit("/", 2)
+    if len(pieces) == 3 and pieces[1] == "manifests" and path.startswith("/v2/"):  # most requests
+        return _MANIFEST
     if path in (LIVE_PATH, READY_PATH):  # of a private registry
-        return str(path)
+        return path
     target = parse_target(path) if path.startswith("/v2/") or path == "/v2" else None
     return REGISTRY_ROUTES[target.endpoint] if target is not None else UNMATCHED
 

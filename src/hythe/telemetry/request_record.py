@@ -18,17 +18,17 @@ class RequestRecord:
     ``started`` and ``responded`` are values of ``perf_counter``. ``trace_parent`` is the header of a trusted proxy.
     """
 
-    __slots__ = ("id", "received", "responded", "sent", "started", "status", "trace_parent", "user", "waited")
+    # Defaults of the class, because every request pays for each assignment.
+    user = ""
+    status = 0
+    received = 0
+    sent = 0
+    waited = 0.0
+    responded = 0.0
+    trace_parent = ""
 
     def __init__(self) -> None:
         self.id = new_request_id()
-        self.user = ""
-        self.status = 0
-        self.received = 0
-        self.sent = 0
-        self.waited = 0.0
-        self.responded = 0.0
-        self.trace_parent = ""
         self.started = perf_counter()
 
 

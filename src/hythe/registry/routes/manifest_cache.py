@@ -51,13 +51,9 @@ class ManifestCache:
 
     async def get(self, key: _Key) -> Response | None:
         """Return the cached response if it is recent enough. Raises UnavailableError."""
-        found = await self._found(key)
-        (self._misses if found is None else self._hits).value += 1
-        return found
-
-    async def _found(self, key: _Key) -> Response | None:
         entry = self._responses.get(key)
         if entry is None:
+            self._misses.value += 1
             return None
         # Only now: a request that finds nothing learns the position where it reads something.
         if await self._changes.position() is None:
@@ -66,7 +62,11 @@ class ManifestCache:
         if entry is None:
             return None
         made, response = entry.value
-        return response if time.monotonic() - made < LIFETIME else None
+        if time.monotonic() - made >= LIFETIME:
+            self._misses.value += 1
+            return None
+        self._hits.value += 1
+        return response
 
     def keep(self, key: _Key, response: Response, reads: TrackedReads) -> None:
         """Cache a response that was made with these reads."""
