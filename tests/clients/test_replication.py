@@ -316,3 +316,45 @@ def test_the_command_adds_runs_and_shows_rules(start: Callable[..., HytheServer]
     assert "does not respond" in failed.stderr
     site.server.admin("replicate", "remove", "off")
     assert site.server.try_admin("replicate", "show", "off").returncode == 1
+
+
+def test_a_second_site_follows_and_can_be_promoted(start: Callable[..., HytheServer]) -> None:
+    """Accounts, tokens, private repositories and images arrive; users can only read; then it becomes the first site."""
+    key = base64.b64encode(os.urandom(32)).decode()
+    site = Site(start(["--second-sites"], env={"HYTHE_SECRET_KEY": key}))
+    site.server.create_user("ann", PASSWORD, admin=True)
+    repository = fresh()
+    digest = site.client.push_image(repository)
+    body = json.dumps({"visibility": "private"}).encode()
+    answer = site.client("PATCH", f"/api/v1/repositories/{repository}", body, Content_Type="application/json")
+    assert answer.status == 200, answer
+
+    copy = start(["--follow", site.server.url], env={"HYTHE_SECRET_KEY": key})
+    reader = client_of(copy.port)
+    wait_for(lambda: tag_of(reader, repository, "latest") == digest, lambda: copy.log)
+    assert Client(copy.port)("GET", f"/v2/{repository}/manifests/latest").status == 401
+    assert reader("POST", f"/v2/{repository}/blobs/uploads/").status == 503
+    moved = site.client.push_image(repository)
+    wait_for(lambda: tag_of(reader, repository, "latest") == moved, lambda: copy.log)
+    site.server.create_user("ben", PASSWORD)
+    wait_for(lambda: reader("GET", "/api/v1/users/ben").status == 200, lambda: copy.log)
+    assert client_of(copy.port, "ben")("GET", "/v2/").status == 200
+
+    site.server.kill()
+    copy.stop()
+    copy.arguments = ()
+    copy.start()
+    promoted = client_of(copy.port)
+    assert promoted.push_image(fresh())
+    assert promoted.push_image(repository, "after")
+
+
+def test_only_the_key_of_the_installation_opens_a_hub_to_a_second_site(
+    first: Site, start: Callable[..., HytheServer]
+) -> None:
+    """Without the setting, or with another key, there is nothing to follow, not even for an administrator."""
+    assert first.client("GET", "/second-site/rows").status == 404
+    open_hub = start(["--second-sites"])
+    for secret in ("x", ""):
+        assert client_of(open_hub.port, "second site", secret)("GET", "/second-site/rows").status == 401
+        assert client_of(open_hub.port, "second site", secret)("GET", "/v2/_catalog").status == 401

@@ -24,6 +24,9 @@ class Right(Enum):
 
 EVERY_RIGHT = frozenset(Right)
 
+SECOND_SITE = "second site"
+"""The name of the actor that follows this hub, which no account can have."""
+
 ROBOT_MARK = "+"
 """Separates the namespace and the name of a robot."""
 
@@ -50,7 +53,8 @@ class HubActor(Actor, frozen=True):
     the account's generation grows. ``session_id`` is the public id of a web session, else empty, and
     ``password_given`` says that the password came with the request. ``address`` is the client's, and ``credential``
     describes the credential for the audit log: ``session``, ``password``, ``personal token ci``. ``renamed``: the
-    former and the present name of the repository in the request, if they differ.
+    former and the present name of the repository in the request, if they differ. ``second_site``: a second site, which
+    may read everything.
     """
 
     user_id: int | None = None
@@ -64,6 +68,7 @@ class HubActor(Actor, frozen=True):
     session_id: str = ""
     password_given: bool = False
     operating: bool = False
+    second_site: bool = False
     build: BuildLease | None = None
     address: str = ""
     credential: str = ""

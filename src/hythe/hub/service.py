@@ -20,6 +20,7 @@ from hythe.hub.accounts.plan import Plan
 from hythe.hub.accounts.sign_ups import SignUpLimit
 from hythe.hub.accounts.user_administration import UserAdministration
 from hythe.hub.accounts.users import UserService
+from hythe.hub.actor import SECOND_SITE
 from hythe.hub.administration.administration import Administration, make_administration
 from hythe.hub.logs.audit_log import AuditLog
 from hythe.hub.logs.tag_log import TagLogService
@@ -181,6 +182,7 @@ async def open_foundation(
         settings.public_url,
         _directory(settings, identity_accounts),
     )
+    credentials.second_site = secret_box.derive(SECOND_SITE) if settings.second_sites else ""
     access = HubAccess(database, credentials, clock, settings.public_url, Upstreams(settings.mirrors).names)
     access.closed = settings.require_sign_in
     access.confirmed_only = settings.require_confirmed_email

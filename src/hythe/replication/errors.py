@@ -7,3 +7,7 @@ class CopyFailed(Exception):
 
 class LeaseLost(Exception):
     """Another server works on the item now: this one was too slow to say that it still does."""
+
+
+class FollowingFailed(Exception):
+    """The first site cannot be followed; the message says why."""

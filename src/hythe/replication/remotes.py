@@ -6,6 +6,7 @@ import aiohttp
 
 from hythe.egress.http_session import open_egress_session
 from hythe.egress.policy import ANY_PORT, EgressPolicy
+from hythe.hub.actor import SECOND_SITE
 from hythe.hub.secret_box import SecretBox
 from hythe.registry.clock import Clock
 from hythe.registry.mirror.pauses import Pauses
@@ -41,6 +42,7 @@ class RemoteRegistries:
         egress = self._egress.trusting([(urlsplit(rule.url).hostname or "", ANY_PORT)])
         session = open_egress_session(egress, timeout=TIMEOUT, auto_decompress=False)
         side = RemoteSide(session, upstream, self._policy.manifest_size, self._pauses)
+        side.tokens.preemptive = rule.username == SECOND_SITE
         if found is not None:
             await found[2].close()
         self._open[rule.id] = key, side, session

@@ -40,6 +40,7 @@ from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
 from hythe.registry.service import RegistryServices, make_registry
 from hythe.replication.routes import replications as replication_routes
+from hythe.replication.routes import second_site as second_site_routes
 from hythe.replication.service import ReplicationServices, make_replication, make_replication_listener
 from hythe.server.background import leading, running
 from hythe.server.browser_protection import OwnPagesOnly
@@ -99,6 +100,11 @@ class Services:
             "deletions": self.registry.deletions.wanted,
             "garbage": self.registry.garbage.requested,
         }
+
+    def following(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
+        """Return the endless tasks of a second site; none if this is no second site."""
+        follower = self.replication.follower
+        return () if follower is None else (follower.follow, follower.copy, follower.housekeep)
 
     def background(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         """Return the endless tasks that write, and run in one process of a server."""
@@ -163,7 +169,7 @@ async def open_hub(
         )
         registry = make_registry(database, blobs, foundation.access, registry_listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
-        replication = make_replication(foundation, database, registry)
+        replication = make_replication(foundation, database, registry, blobs, stores.database)
         stack.push_async_callback(replication.runner.close)
         forge_services = make_forge_services(foundation, builds, forges)
         account_listeners = (
@@ -191,8 +197,9 @@ async def serve_hub(
     """
     options = HTTPOptions.of(settings, len(siblings.listeners) if siblings is not None else 1)
     reload = SettingsReload(settings, read)
-    maintenance = Maintenance(read_only=settings.read_only)
-    reload.listeners.append(lambda new: maintenance.apply(read_only=new.read_only))
+    # A second site is read-only for all but what it follows.
+    maintenance = Maintenance(read_only=settings.read_only or bool(settings.follow))
+    reload.listeners.append(lambda new: maintenance.apply(read_only=new.read_only or bool(settings.follow)))
     async with open_hub(settings, maintenance=maintenance) as services:
         if siblings is None or siblings.number == 0:
             await services.registry.try_storage()
@@ -209,7 +216,7 @@ async def serve_hub(
             rates = _request_rates(settings, siblings)
             tasks = (
                 leading(siblings, maintenance, services.background()),
-                leading(siblings, Maintenance(), (worker.run,)),
+                leading(siblings, Maintenance(), (worker.run, *services.following())),
                 reload.run(),
             )
             telemetry = services.telemetry(siblings)
@@ -268,6 +275,7 @@ class HubApplication:
             *health_routes(services.health),
             *forge_routes.routes(services.forges),
             *webhook_routes.routes(webhooks),
+            *second_site_routes.routes(services.database, services.hub.credentials),
             *build_routes.routes(services.builds, services.hub),
             *hub_routes.routes(services.hub, endpoints, rates),
         ]

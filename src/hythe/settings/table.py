@@ -32,6 +32,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     read_only: Annotated[
         bool, Meta(description="Whether every change is refused for now, with a banner on all pages (maintenance).")
     ] = False
+    follow: Annotated[
+        str,
+        Meta(description="URL of a hub that this one follows as its read-only second site; empty: none."),
+    ] = ""
+    second_sites: Annotated[
+        bool,
+        Meta(description="Whether hubs with the same secret_key may follow this one, and read everything."),
+    ] = False
     public_url: Annotated[
         str,
         Meta(description="Public URL of the hub, such as https://hub.example.com; empty: the host of each request."),

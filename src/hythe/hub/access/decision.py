@@ -84,9 +84,11 @@ class HubAccess:
     async def enter(self, actor: Actor) -> None:
         """See registry.access.Access. Any token of the token server is accepted, even an anonymous one."""
         hub_user = hub_actor(actor)
-        if not hub_user.signed_in and not hub_user.operating and hub_user.granted is None:
+        if not (hub_user.signed_in or hub_user.operating or hub_user.second_site) and hub_user.granted is None:
             raise WireError(ErrorCode.UNAUTHORIZED)
-        if self.closed and not (hub_user.signed_in or hub_user.operating or hub_user.build is not None):
+        if self.closed and not (
+            hub_user.signed_in or hub_user.operating or hub_user.second_site or hub_user.build is not None
+        ):
             raise WireError(ErrorCode.UNAUTHORIZED, "this hub shows nothing without signing in")
         if hub_user.signed_in:
             try:
@@ -101,6 +103,8 @@ class HubAccess:
         """
         if actor.operating:
             return EVERYTHING
+        if actor.second_site:
+            return READING
         if actor.build is not None:
             # The hub wrote the allowed actions into the build's token. Whenever a tag moves, the registry listener
             # checks that the build still holds its lease.
@@ -144,7 +148,7 @@ class HubAccess:
             context = await self.context(hub_user, repository)
         except (SignInNeeded, AccountBlocked) as error:
             raise wire_error(error) from error
-        if context.withheld and not hub_user.operating:
+        if context.withheld and not (hub_user.operating or hub_user.second_site):
             raise WireError(ErrorCode.DENIED, taken_down_refusal(repository, context))
         if context.repository_id is None:
             await self.former_names.require_none(hub_user, repository, context, action)
@@ -171,13 +175,15 @@ class HubAccess:
         names = frozenset(repositories)
         named = frozenset(name for name in names if hub_user.credential_allows(name, Action.PULL))
         async with self._database.reading() as session:
-            seen = await store.visible(session, self.reader(hub_user), names, everything=hub_user.operating)
+            seen = await store.visible(
+                session, self.reader(hub_user), names, everything=hub_user.operating or hub_user.second_site
+            )
             return seen | await store.visible(session, self._reads(hub_user), named - seen, everything=False)
 
     async def listing(self, actor: Actor, after: str, limit: int) -> Listing:
         """See registry.access.Access: public repositories, the actor's own and shared ones, and those of its token."""
         hub_user = await self._present(hub_actor(actor))
-        if hub_user.operating:
+        if hub_user.operating or hub_user.second_site:
             return EVERYTHING_LISTED
         named = {scope.name for scope in hub_user.granted or () if scope.type == "repository"}
         names = tuple(sorted(await self.visible(actor, named))) if named else ()

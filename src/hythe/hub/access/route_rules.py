@@ -12,6 +12,10 @@ class RouteRule(Enum):
     )
     WORKER_TOKEN = ("build workers, by the worker token; for a build, by its key, too", "the worker protocol")
     SIGNATURE = ("forges, by the signature of the webhook", "webhooks of forges")
+    INSTALLATION_KEY = (
+        "second sites, by the key that seals the hub's secrets, if the setting second_sites allows",
+        "the rows that a second site takes over",
+    )
     SECRET_ADDRESS = (
         "anyone who knows the secret in the address",
         "trigger URLs of builds, callback URLs of webhooks",

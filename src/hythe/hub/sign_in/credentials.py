@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hmac
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ import msgspec
 from hythe.database import Database
 from hythe.hub.access.access_context import credential_problem
 from hythe.hub.accounts.namespaces import could_be_name
-from hythe.hub.actor import ANONYMOUS, ROBOT_MARK, HubActor
+from hythe.hub.actor import ANONYMOUS, ROBOT_MARK, SECOND_SITE, HubActor
 from hythe.hub.errors import AccountBlocked, Invalid, SecondFactorNeeded, SignInNeeded
 from hythe.hub.sign_in.account_throttle import AccountThrottle
 from hythe.hub.sign_in.client_network import client_network
@@ -87,6 +88,8 @@ class CredentialService:
         self._clock = clock
         self._public_url = public_url.rstrip("/")
         self._directory = directory
+        self.second_site = ""
+        """The password of second sites; empty: there are none."""
         self._verified: dict[str, tuple[float, HubActor]] = {}
 
     async def by_header(self, authorization: str | None, address: str = "", *, deferred: bool = False) -> HubActor:
@@ -100,13 +103,22 @@ class CredentialService:
         scheme, _, rest = authorization.partition(" ")
         match scheme.lower():
             case "basic":
-                return await self.by_password(*_basic(rest), address)
+                name, password = _basic(rest)
+                if name == SECOND_SITE:
+                    return self._second_site(password, address)
+                return await self.by_password(name, password, address)
             case "bearer" | "jwt":
                 actor = await self.by_token(rest.strip(), address)
                 if not deferred:
                     await self.require_current(actor)
                 return actor
         raise SignInNeeded("unsupported Authorization scheme", "use Basic or Bearer")
+
+    def _second_site(self, password: str, address: str) -> HubActor:
+        """Return the actor who has the installation's key. Raises SignInNeeded."""
+        if not self.second_site or not hmac.compare_digest(password.encode(), self.second_site.encode()):
+            raise SignInNeeded(WRONG_PASSWORD)
+        return HubActor(SECOND_SITE, second_site=True, address=address, credential="installation key")
 
     async def by_password(self, name: str, password: str, address: str = "") -> HubActor:
         """Return the user for a name with a password or personal access token, which no second factor follows.

@@ -37,12 +37,16 @@ class UpstreamTokens:
         self._upstream = upstream
         self._pauses = pauses
         self._tokens: dict[str, _Token] = {}
+        self.preemptive = False
+        """Whether the credentials are sent at once, and no token is asked for."""
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     def cached(self, repository: str) -> dict[str, str]:
         """Return the headers with the cached token of a repository, if there is one."""
+        if self.preemptive:
+            return {"Authorization": self._basic_authorization()}
         token = self._tokens.get(repository)
         return {"Authorization": token.header} if token and token.expires_at > time.monotonic() else {}
 

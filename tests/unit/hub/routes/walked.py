@@ -13,6 +13,7 @@ from hythe.hub.routes import application, docker_hub
 from hythe.hub.routes.declared_route import Declared
 from hythe.hub.routes.endpoint import Endpoint
 from hythe.notifications.routes import webhooks
+from hythe.replication.follower import ROWS_PATH
 from hythe.replication.routes import replications
 from hythe.server.hub import HEALTH
 
@@ -35,6 +36,7 @@ MACHINES: tuple[tuple[str, str, Declared], ...] = (
     ("POST", "/hooks/{id}", RouteRule.SIGNATURE),
     ("POST", webhooks.CALLBACK_PATH, RouteRule.SECRET_ADDRESS),
     ("GET", "/api/openapi.json", RouteRule.PUBLIC),
+    ("GET", ROWS_PATH, RouteRule.INSTALLATION_KEY),
     *HEALTH,
     ("GET", "/static/{name}", RouteRule.PUBLIC),
 )
