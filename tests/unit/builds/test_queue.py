@@ -22,11 +22,13 @@ from hythe.builds.sql import logs
 from hythe.builds.sql import queue as queue_rows
 from hythe.builds.sql.builds import NewBuild
 from hythe.builds.sql.queue import Lease
+from hythe.builds.sql.queue_length import QueueLength, queue_length
 from hythe.builds.status import BuildStatus
 from hythe.database import Database
 from hythe.database.tables.builds import build_log
 from hythe.forges.source_ref import SourceRef, SourceType
 from hythe.registry.sql import repositories as repository_rows
+from hythe.telemetry.request_record import RequestRecord, set_current_record
 from hythe.worker.protocol import BuildOutcome, CheckedOutCommit
 
 QUICK = QueuePolicy(lease=30, per_account=2)
@@ -101,6 +103,54 @@ def test_a_newer_commit_supersedes_a_queued_one(database: Database, run: Run[Any
         return [await bench.status(each) for each in (first, other, second)]
 
     assert run(pushes()) == [BuildStatus.SUPERSEDED, BuildStatus.QUEUED, BuildStatus.QUEUED]
+
+
+def test_a_build_names_the_request_that_started_it(database: Database, run: Run[Any]) -> None:
+    """The claimed build carries the ID to its worker; a build that a schedule started has none."""
+
+    async def pushes() -> tuple[str, str, str]:
+        bench = Bench(database, QUICK)
+        configuration = await bench.set_up("alice/a")
+        await bench.push(configuration, "1")
+        scheduled = await bench.claim()
+        record = RequestRecord()
+        record.trace_parent = f"00-{32 * '1'}-{16 * '2'}-01"
+        set_current_record(record)
+        await bench.push(configuration, "2", "dev")
+        set_current_record(None)
+        pushed = (await bench.claim()).build
+        assert pushed.request_id == record.id
+        return scheduled.build.request_id, pushed.trace_parent, record.trace_parent
+
+    without, carried, given = run(pushes())
+
+    assert without == ""
+    assert carried == given
+
+
+def test_the_length_of_the_queue_is_measured(database: Database, run: Run[Any]) -> None:
+    """Waiting and running builds, and when the first of those that wait was queued."""
+
+    async def lengths() -> list[QueueLength]:
+        bench = Bench(database, QUICK)
+        configuration = await bench.set_up("alice/a")
+        found = []
+        for branch in ("main", "dev"):
+            async with database.reading() as session:
+                found.append(await queue_length(session))
+            await bench.push(configuration, "1", branch)
+        await bench.claim()
+        async with database.reading() as session:
+            return [*found, await queue_length(session)]
+
+    empty, one, claimed = run(lengths())
+
+    assert empty == QueueLength(0, 0, None)
+    assert (one.queued, one.running) == (1, 0)
+    assert (claimed.queued, claimed.running) == (1, 1)
+    assert one.oldest is not None
+    assert claimed.oldest is not None
+    assert claimed.oldest > one.oldest
 
 
 def test_a_retry_does_not_supersede_a_newer_commit(database: Database, run: Run[Any]) -> None:
