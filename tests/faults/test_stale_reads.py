@@ -18,10 +18,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import psycopg
@@ -34,6 +35,9 @@ READERS = 6
 
 PAUSE = 0.02
 """Seconds between two steps of a writer, in which readers ask for the last one."""
+
+DELAY = 0.005
+"""Seconds by which the responses of a distant database are late."""
 
 ENVIRONMENT = {"HYTHE_TOKEN_LIFETIME": "7200"}
 
@@ -318,6 +322,35 @@ def check_reads(writers: Writers, ports: list[int], reads: int) -> Counter[tuple
     return readers.seen
 
 
+@contextmanager
+def distant(url: str) -> Iterator[str]:
+    """Yield the URL of the same database, whose responses arrive late, as if the network were slow."""
+    address = urlsplit(url)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def pass_on(source: socket.socket, target: socket.socket, delay: float) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                time.sleep(delay)
+                target.sendall(piece)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection((address.hostname or "", address.port or 0))
+                for arguments in ((near, far, 0), (far, near, DELAY)):
+                    threading.Thread(target=pass_on, args=arguments, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    with listener:
+        yield address._replace(netloc=f"{address.username}@127.0.0.1:{listener.getsockname()[1]}").geturl()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
 def sign_up(hub: HytheServer) -> None:
     """Create the accounts."""
     for name in ("ann", "ben", "cat"):
@@ -331,16 +364,14 @@ def assert_seen(seen: Counter[tuple[str, str]]) -> None:
     assert {path: found for path, found in values.items() if len(found) < 2 and found != {"moved"}} == {}
 
 
-def test_two_servers_on_postgresql(
-    start_hub: Callable[..., HytheServer], postgresql_url: str, rounds: Callable[[int, int], int]
-) -> None:
-    """They share the database and the blobs."""
+def check_servers(start_hub: Callable[..., HytheServer], postgresql_url: str, distant_url: str, reads: int) -> None:
+    """Check reads of two servers."""
     first = start_hub(database_url=postgresql_url, env=ENVIRONMENT)
     shared = first.data.with_name("other")
     shared.mkdir()
     (shared / "blobs").symlink_to(first.data / "blobs")
     shutil.copy(first.data / "secret.key", shared / "secret.key")
-    second = start_hub(data=shared, database_url=postgresql_url, env=ENVIRONMENT)
+    second = start_hub(data=shared, database_url=distant_url, env=ENVIRONMENT)
     sign_up(first)
 
     def sql(statement: str) -> None:
@@ -348,7 +379,15 @@ def test_two_servers_on_postgresql(
             connection.execute(statement.encode())
 
     writers = Writers([first.url, second.url], sql)
-    assert_seen(check_reads(writers, [first.port, second.port], rounds(FEW, MANY)))
+    assert_seen(check_reads(writers, [first.port, second.port], reads))
+
+
+def test_two_servers_on_postgresql(
+    start_hub: Callable[..., HytheServer], postgresql_url: str, rounds: Callable[[int, int], int]
+) -> None:
+    """They share the database and the blobs; the second one's responses from the database are late."""
+    with distant(postgresql_url) as distant_url:
+        check_servers(start_hub, postgresql_url, distant_url, rounds(FEW, MANY))
 
 
 def test_two_processes_on_sqlite(start_hub: Callable[..., HytheServer], rounds: Callable[[int, int], int]) -> None:
