@@ -5,6 +5,7 @@ INTERNAL = {
     "credentials": "only checks credentials",
     "descriptions": "renders what repositories.edit saved",
     "keys": "signs, and replaces its keys by time",
+    "liveness": "asks whether the database responds",
     "mail_queue": "sends messages",
     "mailer": "sends messages",
     "settings": "the settings",
@@ -28,6 +29,7 @@ INTERNAL = {
     "registry.deletions": "deletes in steps what repositories.delete began",
     "replication.runner": "works in the background on what is behind",
     "registry.garbage": "deletes in the background what nothing refers to",
+    "registry.liveness": "the same as liveness",
     "registry.policy": "the settings",
     "registry.verification": "for the command line",
     "registry.database": "the database",
@@ -37,7 +39,8 @@ INTERNAL = {
 
 _BACKGROUND = """
 administration.run audit_log.prune audit_log.run builds.builds.queue_ref builds.builds.rebuild
-builds.worker_administration.heartbeats builds.worker_administration.is_connected builds.worker_administration.record
+builds.worker_administration.count builds.worker_administration.heartbeats
+builds.worker_administration.is_connected builds.worker_administration.record
 emails.ask_for_confirmation emails.password_changed forges.webhooks.remove_orphans forges.webhooks.run
 hub_administration.takedowns.take_down_in password_resets.run password_resets.send registry.content_removal.remove
 registry.manifests.add registry.manifests.remove registry.repositories.create registry.repositories.get_or_create
