@@ -23,6 +23,7 @@ from hythe.database.maintenance import MaintainedDatabase, Maintenance
 from hythe.egress.policy import EgressPolicy
 from hythe.forges.configured import open_forges
 from hythe.hub.access.route_rules import RouteRule
+from hythe.hub.accounts.account_events import AccountListener
 from hythe.hub.logs.audit_listener import AuditListener
 from hythe.hub.routes import application as hub_routes
 from hythe.hub.routes.declared_route import Declared, DeclaredRoute
@@ -44,6 +45,7 @@ from hythe.replication.routes import second_site as second_site_routes
 from hythe.replication.service import ReplicationServices, make_replication, make_replication_listener
 from hythe.server.background import leading, running
 from hythe.server.browser_protection import OwnPagesOnly
+from hythe.server.connection_report import CONNECTION_PATH, report_connection
 from hythe.server.health import LIVE_PATH, READY_PATH, Health
 from hythe.server.http import HTTPOptions, serve
 from hythe.server.hub_metrics import BuildMetrics, hub_measurements
@@ -143,9 +145,8 @@ async def open_hub(
         if maintenance is not None:
             database = MaintainedDatabase(database, maintenance)
         foundation = await stack.enter_async_context(open_foundation(database, settings))
-        forges = await stack.enter_async_context(
-            open_forges(settings.forges, EgressPolicy.parse(settings.internal_networks))
-        )
+        egress = EgressPolicy.parse(settings.internal_networks)
+        forges = await stack.enter_async_context(open_forges(settings.forges, egress))
         build_listeners: list[BuildListener] = []
         builds = make_builds(foundation, settings, build_listeners, forges.default_branch)
         notifications = make_notifications(database, builds, settings, foundation.mailer)
@@ -172,16 +173,14 @@ async def open_hub(
         replication = make_replication(foundation, database, registry, blobs, stores.database)
         stack.push_async_callback(replication.runner.close)
         forge_services = make_forge_services(foundation, builds, forges)
-        account_listeners = (
-            BuildAccountListener(builds.queue),
-            ForgeAccountListener(forge_services.linked_accounts, forge_services.webhooks),
-        )
-        providers = await stack.enter_async_context(
-            open_identity_providers(settings.identity_providers, EgressPolicy.parse(settings.internal_networks))
-        )
-        hub = make_hub(foundation, registry, account_listeners, providers)
+        providers = await stack.enter_async_context(open_identity_providers(settings.identity_providers, egress))
+        hub = make_hub(foundation, registry, _account_listeners(builds, forge_services), providers)
         health = Health(registry, settings.data_folder, Stopping())
         yield Services(settings, database, registry, hub, builds, notifications, forge_services, replication, health)
+
+
+def _account_listeners(builds: BuildsServices, forges: ForgeServices) -> tuple[AccountListener, ...]:
+    return BuildAccountListener(builds.queue), ForgeAccountListener(forges.linked_accounts, forges.webhooks)
 
 
 async def serve_hub(
@@ -248,13 +247,14 @@ _WITH_NAMES = ("/api/", *DOCKER_HUB_PREFIXES)
 HEALTH: tuple[tuple[str, str, Declared], ...] = (
     ("GET", LIVE_PATH, RouteRule.PUBLIC),
     ("GET", READY_PATH, RouteRule.PUBLIC),
+    ("GET", CONNECTION_PATH, RouteRule.PUBLIC),
 )
 """The health checks; each with what it does."""
 
 
 def health_routes(health: Health) -> list[BaseRoute]:
     """Return the routes of the health checks."""
-    handlers = {LIVE_PATH: health.live, READY_PATH: health.ready}
+    handlers = {LIVE_PATH: health.live, READY_PATH: health.ready, CONNECTION_PATH: report_connection}
     return [DeclaredRoute(path, handlers[path], {method: (declared,)}) for method, path, declared in HEALTH]
 
 
