@@ -5,7 +5,7 @@ class CopyFailed(Exception):
     """An image cannot be copied; the message says why. Others of the rule may be copied."""
 
 
-class LeaseLost(Exception):
+class ReplicationLeaseLost(Exception):
     """Another server works on the item now: this one was too slow to say that it still does."""
 
 

@@ -8,11 +8,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 import structlog
-from sqlalchemy import select
 
 from hythe.database import Database
 from hythe.database.schema import newest_revision
-from hythe.database.tables.hub import users
 from hythe.egress.http_session import open_egress_session
 from hythe.egress.policy import ANY_PORT, EgressPolicy
 from hythe.hub.actor import SECOND_SITE
@@ -24,9 +22,9 @@ from hythe.replication.item import WHOLE_REPOSITORY
 from hythe.replication.remotes import SECRET
 from hythe.replication.rule import Direction, NewReplicationRule
 from hythe.replication.runner import ReplicationRunner
-from hythe.replication.second_site import SiteRows, apply_rows
 from hythe.replication.sql import items as item_store
 from hythe.replication.sql import rules as rule_store
+from hythe.replication.sql.second_site import SiteRows, apply_rows, has_accounts
 
 ROWS_PATH = "/second-site/rows"
 RULE = "primary"
@@ -91,7 +89,7 @@ class SiteFollower:
         async with self._database.writing() as session:
             if await rule_store.by_name(session, RULE) is not None:
                 return
-            if await session.row(select(users.c.id).limit(1)) is not None:
+            if await has_accounts(session):
                 raise FollowingFailed("this hub has accounts of its own: begin a second site with an empty data folder")
             new = NewReplicationRule(
                 RULE, Direction.PULL, self._url, SECOND_SITE, deletions=True, interval=COMPARE_INTERVAL, concurrency=4

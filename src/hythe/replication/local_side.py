@@ -21,7 +21,7 @@ _FEW = 20
 
 
 def replication_actor(rule: str) -> HubActor:
-    """Return the author of what a rule changes here, which no account can be called."""
+    """Return the author of a rule's changes here; no account can have the name."""
     return HubActor(f"replication rule {rule}", admin=True, operating=True, credential=f"replication rule {rule}")
 
 

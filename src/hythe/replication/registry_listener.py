@@ -5,10 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, select
-
 from hythe.database import Session
-from hythe.database.tables.registry import manifests
 from hythe.oci.digest import Digest
 from hythe.registry.access import Actor
 from hythe.registry.events import RegistryListener, RepositoryRef, TagMove
@@ -25,10 +22,6 @@ after twice that time, and finds what a server missed that did not know the rule
 
 MAX_DELAY = 0.5
 """Maximum seconds by which an item waits, at random: two hubs that replicate to each other do not swap tags in step."""
-
-_SUBJECT = select(manifests.c.subject).where(
-    manifests.c.repository_id == bindparam("repository_id"), manifests.c.digest == bindparam("digest")
-)
 
 
 class ReplicationRegistryListener(RegistryListener):
@@ -60,8 +53,7 @@ class ReplicationRegistryListener(RegistryListener):
         rules = await self._covering(session, repository.name)
         if not rules:
             return
-        row = await session.row(_SUBJECT, {"repository_id": repository.id, "digest": str(digest)})
-        if row is not None and row.subject is not None:
+        if await item_store.has_subject(session, repository.id, str(digest)):
             for rule in rules:
                 await self._add(session, rule, repository.name, [str(digest)])
 

@@ -73,7 +73,7 @@ class NewReplicationRule(Checked, frozen=True):
         if 0 < interval < MIN_INTERVAL:
             found["interval"] = f"must be 0, or at least {MIN_INTERVAL} seconds"
         if values.get("direction") is Direction.PULL and not interval:
-            found["interval"] = "must not be 0: a rule that pulls notices changes only by comparing"
+            found["interval"] = "must not be 0: a rule that pulls learns of changes only by comparing"
         if bool(values.get("username")) != bool(values.get("password")):
             found["password"] = "must be given together with username"  # noqa: S105 (a message)
         return found

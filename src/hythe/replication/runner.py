@@ -1,6 +1,6 @@
 """Works on what is behind. Any number of servers may do so at once: each item is worked on by one of them.
 
-A server holds an item by a lease, which it extends while it works. If it dies, another one goes on when the lease has
+A server holds an item by a lease, which it extends while it works. If it dies, another one continues when the lease has
 ended. What fails is tried again with growing delays, and stays behind until it succeeds.
 """
 
@@ -25,7 +25,7 @@ from hythe.registry.service import RegistryServices
 from hythe.registry.storage.port import StorageError
 from hythe.replication.comparison import TagBehind, compare, compare_repository
 from hythe.replication.copying import CopyProgress, ImageCopy, SidesOfRule, UploadRecord
-from hythe.replication.errors import CopyFailed, LeaseLost
+from hythe.replication.errors import CopyFailed, ReplicationLeaseLost
 from hythe.replication.item import (
     WHOLE_REPOSITORY,
     ReplicationBacklog,
@@ -193,7 +193,7 @@ class ReplicationRunner:
         began = time.monotonic()
         try:
             found = await _while_held(keep, self._find(rule))
-        except LeaseLost:
+        except ReplicationLeaseLost:
             return
         except _FAILURES as error:
             await self._pause(rule, error, lease)
@@ -240,7 +240,7 @@ class ReplicationRunner:
         try:
             work = self._do(rule, item, progress, announce)
             outcome, problem = await _while_held(keep, work)
-        except LeaseLost:
+        except ReplicationLeaseLost:
             return
         except _FAILURES as error:
             await self._fail(rule, item, error, progress, began)
@@ -319,7 +319,7 @@ class ReplicationRunner:
 
 
 class _RecordedUploads(UploadRecord):
-    """Records uploads in the database, so that another server can go on with them."""
+    """Records uploads in the database, so that another server can continue them."""
 
     def __init__(self, database: Database, rule_id: int, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -338,7 +338,10 @@ class _RecordedUploads(UploadRecord):
 
 
 async def _while_held(keep: Callable[[], Awaitable[bool]], work: Coroutine[Any, Any, Any]) -> Any:
-    """Return the result of ``work``; extend its lease by ``keep``. Raises LeaseLost if another server has it."""
+    """Return the result of ``work``, and extend its lease by ``keep``.
+
+    Raises ReplicationLeaseLost if another server has it.
+    """
     task = asyncio.create_task(work)
     try:
         while True:
@@ -346,7 +349,7 @@ async def _while_held(keep: Callable[[], Awaitable[bool]], work: Coroutine[Any, 
             if done:
                 return task.result()
             if not await keep():
-                raise LeaseLost
+                raise ReplicationLeaseLost
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError, Exception):

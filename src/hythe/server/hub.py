@@ -32,10 +32,11 @@ from hythe.hub.routes.docker_hub import is_docker_hub_path
 from hythe.hub.routes.repository_addresses import kept_slashes
 from hythe.hub.routes.request_rates import RequestRates
 from hythe.hub.routes.shared_buckets import SharedBuckets
-from hythe.hub.service import HubServices, make_hub, open_foundation
+from hythe.hub.service import HubFoundation, HubServices, make_hub, open_foundation
 from hythe.identity_providers.configured import open_identity_providers
 from hythe.notifications.routes import webhooks as webhook_routes
 from hythe.notifications.service import NotificationServices, make_notifications
+from hythe.registry.events import RegistryListener
 from hythe.registry.installation import Kind
 from hythe.registry.mirror.upstreams import Upstreams
 from hythe.registry.routes.application import RegistryApplication
@@ -159,16 +160,8 @@ async def open_hub(
             BuildMetrics(),
         )
         upstreams = Upstreams(settings.mirrors)
-        # Builds first: they refuse tag moves.
-        registry_listeners = (
-            builds.registry_listener,
-            foundation.listener,
-            AuditListener(foundation.clock),
-            notifications.registry_listener,
-            RegistryMetrics(),
-            make_replication_listener(foundation),
-        )
-        registry = make_registry(database, blobs, foundation.access, registry_listeners, settings, upstreams)
+        listeners = _registry_listeners(foundation, builds, notifications)
+        registry = make_registry(database, blobs, foundation.access, listeners, settings, upstreams)
         stack.push_async_callback(registry.close)
         replication = make_replication(foundation, database, registry, blobs, stores.database)
         stack.push_async_callback(replication.runner.close)
@@ -181,6 +174,20 @@ async def open_hub(
 
 def _account_listeners(builds: BuildsServices, forges: ForgeServices) -> tuple[AccountListener, ...]:
     return BuildAccountListener(builds.queue), ForgeAccountListener(forges.linked_accounts, forges.webhooks)
+
+
+def _registry_listeners(
+    foundation: HubFoundation, builds: BuildsServices, notifications: NotificationServices
+) -> tuple[RegistryListener, ...]:
+    """Return the listeners in the order in which the registry calls them: builds first, they refuse tag moves."""
+    return (
+        builds.registry_listener,
+        foundation.listener,
+        AuditListener(foundation.clock),
+        notifications.registry_listener,
+        RegistryMetrics(),
+        make_replication_listener(foundation),
+    )
 
 
 async def serve_hub(

@@ -1,4 +1,4 @@
-"""The tables of replication: what is kept in step with other registries, and what is behind.
+"""The tables of replication: which repositories are kept in step with other registries, and which tags are behind.
 
     replication_rules ─┬─ replication_items (what is behind: work to do)
                        ├─ replication_uploads (blobs of which a part was sent)
@@ -49,7 +49,7 @@ replication_items = Table(
     Column("repository", String(255), nullable=False),
     Column("reference", String(140), nullable=False),  # a tag or digest; empty: compare the whole repository
     Column("version", Integer, nullable=False),  # grows with each event
-    Column("bytes", BigInteger, nullable=False),  # of what is to be copied, as far as that is known
+    Column("bytes", BigInteger, nullable=False),  # to be copied, as far as that is known
     Column("created_at", Timestamp, nullable=False),
     Column("due_at", Timestamp, nullable=False),
     Column("lease", String(36), nullable=False),  # of the server that works on it; empty: none

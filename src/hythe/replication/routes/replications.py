@@ -63,7 +63,7 @@ class BehindReply(msgspec.Struct, frozen=True):
 
 
 class ReplicationStatusReply(msgspec.Struct, frozen=True):
-    """A rule, the oldest of what is behind, and the last results, newest first."""
+    """A rule, the tags that are behind for the longest time, and the last results, newest first."""
 
     rule: ReplicationRuleReply
     items: tuple[BehindReply, ...]

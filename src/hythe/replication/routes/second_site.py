@@ -14,7 +14,7 @@ from hythe.hub.routes.declared_route import DeclaredRoute
 from hythe.hub.routes.problem_details import problem_response
 from hythe.hub.sign_in.credentials import CredentialService
 from hythe.replication.follower import ROWS_PATH, etag_of
-from hythe.replication.second_site import read_rows
+from hythe.replication.sql.second_site import read_rows
 
 
 def routes(database: Database, credentials: CredentialService) -> list[BaseRoute]:

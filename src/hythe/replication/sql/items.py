@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Row, Select, bindparam, case, delete, func
 
 from hythe.database import Session
 from hythe.database.port import insert as upsert
+from hythe.database.tables.registry import manifests
 from hythe.database.tables.replication import replication_items as items
 from hythe.replication.item import ReplicationBacklog, ReplicationItem
 
@@ -65,6 +66,9 @@ _BACKLOG: Select[Any] = select(
         "failed"
     ),
 ).select_from(_WINDOW)
+_SUBJECT = select(manifests.c.subject).where(
+    manifests.c.repository_id == bindparam("repository_id"), manifests.c.digest == bindparam("digest")
+)
 _OLDEST = select(items).where(_OF_RULE).order_by(items.c.created_at).limit(bindparam("limit"))
 
 
@@ -89,6 +93,12 @@ async def add(
     await session.run(
         statement.on_conflict_do_update(index_elements=["rule_id", "repository", "reference"], set_=changed), rows
     )
+
+
+async def has_subject(session: Session, repository_id: int, digest: str) -> bool:
+    """Return whether a manifest of this hub describes another one, as signatures do."""
+    row = await session.row(_SUBJECT, {"repository_id": repository_id, "digest": digest})
+    return row is not None and row.subject is not None
 
 
 async def due(session: Session, rule_id: int, now: datetime, limit: int) -> list[ReplicationItem]:

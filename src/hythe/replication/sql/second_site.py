@@ -89,6 +89,11 @@ async def read_rows(database: Database) -> SiteRows:
     return SiteRows(newest_revision(), found)
 
 
+async def has_accounts(session: Session) -> bool:
+    """Return whether this hub has accounts."""
+    return await session.row(select(users.c.id).limit(1)) is not None
+
+
 async def apply_rows(session: Session, rows: SiteRows, now: datetime) -> set[str]:
     """Make the rows of this hub those of the first site; return the repositories whose content may have changed."""
     gone = await _remove_surplus(session, rows, now)
