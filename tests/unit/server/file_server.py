@@ -1,6 +1,7 @@
 """The HTTP server with a small application for tests: it sends files of a folder and counts the bytes of uploads."""
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 
 from hythe.server.certificate import Certificate
+from hythe.server.connections import Connections
 from hythe.server.http import HTTPOptions, serve
 from hythe.server.listening import bind
 from hythe.server.reloading import SettingsReload
@@ -69,12 +71,21 @@ def _length(length: int) -> list[tuple[bytes, bytes]]:
     return [(b"content-length", str(length).encode())]
 
 
-async def main(folder: str, idle: str, stall: str, stop: str, host: str, proxies: str, *tls: str) -> None:
+async def main(folder: str, idle: str, stall: str, stop: str, host: str, proxies: str, more: str, *tls: str) -> None:
     listener = bind((host, 0))
     print(listener.getsockname()[1], flush=True)
     certificate = Certificate(*tls) if tls else None
-    networks = Settings(trusted_proxies=proxies).proxies
-    options = HTTPOptions(int(idle), int(stall), int(stop), certificate, networks)
+    settings = Settings(trusted_proxies=proxies, **json.loads(more))
+    options = HTTPOptions(
+        int(idle),
+        int(stall),
+        int(stop),
+        certificate,
+        settings.proxies,
+        drain_delay=settings.drain_delay,
+        transfer_rate=settings.transfer_rate,
+        connections=Connections(settings),
+    )
     await serve(FileServer(Path(folder)), listener, options, SettingsReload(Settings(), Settings))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -90,9 +91,10 @@ def starting(folder: Path) -> Iterator[Start]:
         host: str = "127.0.0.1",
         proxies: str = "",
         certificate: Certificate | None = None,
+        **more: int,
     ) -> Running:
         script = str(Path(__file__).with_name("file_server.py"))
-        words = [sys.executable, script, str(folder), str(idle), str(stall), str(stop), host, proxies]
+        words = [sys.executable, script, str(folder), str(idle), str(stall), str(stop), host, proxies, json.dumps(more)]
         if certificate is not None:
             words += [str(certificate.cert), str(certificate.key)]
         if files is not None:
@@ -222,6 +224,75 @@ def test_a_stalled_upload_is_a_disconnect(start: Start) -> None:
 
     assert server.output.readline() == "disconnect after 3\n"
     assert client.recv(1) == b""
+
+
+def dribble(client: socket.socket, size: int, pause: float, seconds: float) -> float:
+    """Send a body in pieces; return after how many seconds the server ended the connection, or 0 if it did not."""
+    client.sendall(b"PUT /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+    begun = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < begun + seconds:
+            client.sendall(bytes(size))
+            time.sleep(pause)
+        return 0.0
+    return time.monotonic() - begun
+
+
+def test_an_upload_that_dribbles_is_cut(start: Start) -> None:
+    """A client that sends a byte now and then would keep a connection and an upload for weeks."""
+    server = start(stall=1, transfer_rate=1000)
+
+    assert dribble(server.connect(), 1, 0.1, 20) > 0
+    assert server.output.readline().startswith("disconnect after ")
+    assert dribble(server.connect(), 2000, 0.1, 2.5) == 0
+
+
+def status_of(client: socket.socket) -> bytes:
+    """Send a request and return the first line and the headers of the response; nothing if there is none."""
+    with contextlib.suppress(ConnectionError):
+        client.sendall(b"GET /client HTTP/1.1\r\nHost: x\r\n\r\n")
+        return client.recv(4096)
+    return b""
+
+
+def test_connections_over_the_limit_are_refused(start: Start) -> None:
+    """They get 503 and the time to try again; far too many get nothing. One that ends makes room."""
+    server = start(connections=2)
+    served = [server.connect() for _ in "12"]
+    assert all(status_of(each).startswith(b"HTTP/1.1 200") for each in served)
+
+    refused = server.connect()
+    response = status_of(refused)
+    assert response.startswith(b"HTTP/1.1 503")
+    assert b"\r\nretry-after: 5\r\n" in response
+    assert b"connection: close" in response
+
+    waiting = [server.connect() for _ in "12"]
+    assert status_of(server.connect()) == b""
+    for each in (*waiting, served.pop()):
+        each.close()
+    end = time.monotonic() + 20
+    while not (answer := status_of(server.connect())).startswith(b"HTTP/1.1 200"):
+        assert time.monotonic() < end, answer
+        time.sleep(0.05)
+
+
+def test_draining_serves_on_and_ends_connections(start: Start) -> None:
+    """With ``drain_delay``, a response tells a proxy to open another connection; a second signal ends the server."""
+    server = start(drain_delay=60)
+    kept = server.connect()
+    assert b"connection: close" not in status_of(kept)
+    server.process.send_signal(signal.SIGTERM)
+
+    end = time.monotonic() + 20
+    while b"connection: close" not in (answer := status_of(server.connect())):
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert time.monotonic() < end
+    assert b"connection: close" in status_of(kept)
+    assert server.process.poll() is None
+
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(20) == 0
 
 
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
