@@ -1,84 +1,136 @@
-"""Compiles statements once and runs them directly on sqlite3.
+"""Compiles statements once, so that they can be run directly on the drivers sqlite3 and asyncpg.
 
-A registry runs the same few dozen statements. SQLAlchemy needs 50 to 70 µs for each execution, even with its caches;
-SQLite needs 5. So a statement that is run a second time is compiled to its text, parameter order and type conversions;
-statements that are built for each call still go through SQLAlchemy.
+A hub runs the same few hundred statements. SQLAlchemy's connections need 50 to 800 µs for each execution, even with
+their caches; the databases need 5 to 50. So a statement that is run a second time is compiled to its text, parameter
+order and type conversions. A statement that was built for one call is compiled for that call, with SQLAlchemy's cache
+of statements that have the same form.
 """
 
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import CompoundSelect, Delete, Executable, Insert, Row, Select, Update
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.engine.result import SimpleResultMetaData
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.util import LRUCache
 
 from hythe.database.port import Parameters
-from hythe.database.values import check_values
 
-_DIALECT = sqlite_dialect(paramstyle="qmark")
+FORMS = 500
+"""Different forms of statements built for one call whose compiled text is kept."""
 
-_Conversion: TypeAlias = Callable[[Any], Any]
+_NUMERIC = 1700
+"""PostgreSQL's type of numbers that Python has as Decimal; only conversions of numbers ask for a type."""
+
+_Conversion: TypeAlias = Any
+"""A function from value to value; None: as it is."""
+RowMaker: TypeAlias = Callable[[Sequence[Any]], Row[Any]]
+"""Makes a row of the driver's values."""
 
 
 class CompiledStatement:
     """A compiled statement for parameters with fixed names."""
 
-    __slots__ = ("_arguments", "_row", "names", "text")
+    __slots__ = ("_arguments", "names", "row", "text")
 
     def __init__(self, compiled: SQLCompiler, names: frozenset[str]) -> None:
         self.names = names
         self.text = str(compiled)
+        self.row: RowMaker = _row_maker(compiled)
         self._arguments = [_argument(compiled, name, names) for name in compiled.positiontup or ()]
-        self._row = _row_maker(compiled)
 
-    def run(self, connection: sqlite3.Connection, parameters: Parameters | None) -> sqlite3.Cursor:
-        """Run the statement. Raises SQLAlchemy's errors and InvalidValueError."""
-        named = parameters if isinstance(parameters, Mapping) else {}
-        values = [
-            constant if name is None else named[name] if convert is None else convert(named[name])
+    def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """Return the values for the driver, in the order of the text."""
+        return [
+            constant if name is None else parameters[name] if convert is None else convert(parameters[name])
             for name, convert, constant in self._arguments
         ]
-        check_values(values)
-        try:
-            return connection.execute(self.text, values)
-        except sqlite3.Error as error:
-            raise DBAPIError.instance(self.text, values, error, sqlite3.Error, dialect=_DIALECT) from error
 
-    def rows(self, cursor: sqlite3.Cursor) -> Sequence[Row[Any]]:
-        """Return all rows."""
-        return [self._row(found) for found in cursor.fetchall()]
 
-    def row(self, cursor: sqlite3.Cursor) -> Row[Any] | None:
-        """Return the first row and close the cursor, which would block writers."""
-        found = cursor.fetchone()
-        cursor.close()
-        return None if found is None else self._row(found)
+class Call(NamedTuple):
+    """A statement with the values of one execution; ``row`` is None if the text alone does not tell its columns."""
+
+    text: str
+    arguments: list[Any]
+    row: RowMaker | None
 
 
 class CompiledStatements:
     """The statements of a database that were run more than once, as long as they are referenced."""
 
-    def __init__(self) -> None:
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
         self._known: WeakKeyDictionary[Executable, CompiledStatement | bool] = WeakKeyDictionary()
+        self._forms: LRUCache[Any, Any] = LRUCache(FORMS)
+        self._rows: WeakKeyDictionary[SQLCompiler, RowMaker | None] = WeakKeyDictionary()
 
     def __len__(self) -> int:
         return len(self._known)
 
     def get(self, statement: Executable, parameters: Parameters | None) -> CompiledStatement | None:
-        """Return the statement compiled for parameters with these names; None if SQLAlchemy must run it."""
+        """Return the statement compiled for parameters with these names; None if it must be compiled for each call."""
         known = self._known.get(statement)
         if known is None:
             self._known[statement] = True  # run once
             return None
         if known is True and (parameters is None or isinstance(parameters, Mapping)):
-            known = self._known[statement] = _compiled(statement, frozenset(parameters or ())) or False
+            known = self._known[statement] = self._compiled(statement, frozenset(parameters or ())) or False
         if isinstance(known, CompiledStatement) and _fits(known, parameters):
             return known
         return None
+
+    def _compiled(self, statement: Executable, names: frozenset[str]) -> CompiledStatement | None:
+        """Return None if the statement's text depends on its values, or its values on more than its parameters."""
+        if not isinstance(statement, Select | CompoundSelect | Insert | Update | Delete):
+            return None
+        compiled = statement.compile(dialect=self._dialect, column_keys=sorted(names))
+        if not isinstance(compiled, SQLCompiler):
+            return None
+        if compiled.post_compile_params or compiled.literal_execute_params or compiled.escaped_bind_names:
+            return None
+        if isinstance(statement, Insert | Update) and (compiled.insert_prefetch or compiled.update_prefetch):
+            return None
+        columns = [entry.keyname for entry in compiled._result_columns]
+        return None if len(set(columns)) < len(columns) else CompiledStatement(compiled, names)
+
+    def for_call(self, statement: Executable, parameters: Mapping[str, Any]) -> Call:
+        """Compile a statement for one execution."""
+        return self.for_calls(statement, [parameters])[0]
+
+    def for_calls(self, statement: Executable, parameters: Sequence[Mapping[str, Any]]) -> list[Call]:
+        """Compile a statement for executions with the same names of parameters."""
+        names, many = sorted(parameters[0]), len(parameters) > 1
+        compiled, extracted, collected, _ = statement._compile_w_cache(
+            self._dialect, compiled_cache=self._forms, column_keys=names, for_executemany=many
+        )
+        if not isinstance(compiled, SQLCompiler):  # a definition
+            return [Call(str(compiled), [], None)]
+        if isinstance(statement, Insert | Update) and (compiled.insert_prefetch or compiled.update_prefetch):
+            raise NotImplementedError(f"a column has a default that Python computes: {compiled}")
+        row = self._row_maker(compiled)
+        calls = []
+        for number, given in enumerate(parameters):
+            values = compiled.construct_params(
+                given,
+                _group_number=number if many else None,
+                extracted_parameters=extracted,
+                escape_names=False,
+                _collected_params=collected,
+            )
+            calls.append(Call(*_text_and_arguments(compiled, values), row))
+        return calls
+
+    def _row_maker(self, compiled: SQLCompiler) -> RowMaker | None:
+        if compiled not in self._rows:
+            self._rows[compiled] = _row_maker(compiled) if compiled._result_columns else None
+        return self._rows[compiled]
+
+
+def row_maker_for(columns: Sequence[str]) -> RowMaker:
+    """Return what makes rows of values that need no conversion."""
+    return _row_maker_of(columns, [])
 
 
 def _fits(compiled: CompiledStatement, parameters: Parameters | None) -> bool:
@@ -87,25 +139,10 @@ def _fits(compiled: CompiledStatement, parameters: Parameters | None) -> bool:
     return isinstance(parameters, Mapping) and parameters.keys() == compiled.names
 
 
-def _compiled(statement: Executable, names: frozenset[str]) -> CompiledStatement | None:
-    """Return None if the statement's text depends on its values, or its values on more than its parameters."""
-    if not isinstance(statement, Select | CompoundSelect | Insert | Update | Delete):
-        return None
-    compiled = statement.compile(dialect=_DIALECT, column_keys=sorted(names))
-    if not isinstance(compiled, SQLCompiler):
-        return None
-    if compiled.post_compile_params or compiled.literal_execute_params or compiled.escaped_bind_names:
-        return None
-    if isinstance(statement, Insert | Update) and (compiled.insert_prefetch or compiled.update_prefetch):
-        return None
-    columns = [entry.keyname for entry in compiled._result_columns]
-    return None if len(set(columns)) < len(columns) else CompiledStatement(compiled, names)
-
-
-def _argument(compiled: SQLCompiler, name: str, names: frozenset[str]) -> tuple[str | None, _Conversion | None, Any]:
+def _argument(compiled: SQLCompiler, name: str, names: frozenset[str]) -> tuple[str | None, _Conversion, Any]:
     """Return the source of a value: (parameter, conversion, None), or (None, None, constant)."""
     bind = compiled.binds[name]
-    convert = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+    convert = bind.type.dialect_impl(compiled.dialect).bind_processor(compiled.dialect)
     if bind.key in names:
         return bind.key, convert, None
     if bind.required:
@@ -114,10 +151,26 @@ def _argument(compiled: SQLCompiler, name: str, names: frozenset[str]) -> tuple[
     return None, None, value if convert is None else convert(value)
 
 
-def _row_maker(compiled: SQLCompiler) -> Callable[[Sequence[Any]], Row[Any]]:
-    columns = compiled._result_columns
-    conversions = [entry.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for entry in columns]
-    metadata = SimpleResultMetaData([entry.keyname for entry in columns])
+def _text_and_arguments(compiled: SQLCompiler, values: MutableMapping[str, Any]) -> tuple[str, list[Any]]:
+    """Return the text with a place for each value of its lists, and the values in the order of the places."""
+    text, conversions = compiled.string, dict[str, Any](compiled._bind_processors)
+    order: Sequence[str] = compiled.positiontup or ()
+    if compiled.literal_execute_params or compiled.post_compile_params:
+        expanded = compiled._process_parameters_for_postcompile(values)
+        text, order = expanded.statement, expanded.positiontup or ()
+        values = {**values, **expanded.additional_parameters}
+        conversions.update(expanded.processors)
+    return text, [conversions[key](values[key]) if key in conversions else values[key] for key in order]
+
+
+def _row_maker(compiled: SQLCompiler) -> RowMaker:
+    columns, dialect = compiled._result_columns, compiled.dialect
+    conversions = [entry.type.dialect_impl(dialect).result_processor(dialect, _NUMERIC) for entry in columns]
+    return _row_maker_of([entry.keyname for entry in columns], conversions)
+
+
+def _row_maker_of(columns: Sequence[str], conversions: Sequence[_Conversion]) -> RowMaker:
+    metadata = SimpleResultMetaData(columns)
     processors = conversions if any(conversions) else None
     key_to_index = metadata._key_to_index
     return lambda found: Row(metadata, processors, key_to_index, found)

@@ -1,57 +1,53 @@
-"""The database port for PostgreSQL, with asyncpg."""
+"""The database port for PostgreSQL, with asyncpg; SQLAlchemy compiles the statements (see ``compiled``)."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
 import asyncpg
-from asyncpg import InterfaceError, InternalClientError, InvalidCachedStatementError
-from sqlalchemy import Connection, Executable, Row, String, bindparam, func, select, text
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import Connection, Executable, NullPool, Row
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from hythe.database.changes import note_read, note_written
+from hythe.database.compiled import CompiledStatements, RowMaker, row_maker_for
 from hythe.database.joined_reads import joined_session
-from hythe.database.port import Dialect, InvalidValueError, Parameters, QueryTimeout, UnavailableError
+from hythe.database.port import Dialect, Parameters, UnavailableError
 from hythe.database.postgresql_changes import PostgreSQLChanges
+from hythe.database.postgresql_errors import reason
+from hythe.database.postgresql_pool import ConnectionPool, Lease
 from hythe.telemetry.statements import observe_statement
 
 T = TypeVar("T")
 
-POOL_SIZE = 10
-"""Connections in the pool; as many again may be opened for a burst."""
+_BEGIN = "BEGIN"
+_BEGIN_NOT_DURABLE = "BEGIN; SET LOCAL synchronous_commit = off"
 
-_UNAVAILABLE = ("08", "25006", "26000", "28", "3D000", "40", "53", "55P03", "57P", "58", "XX")
-"""SQLSTATE classes: connection, read-only, lost prepared statement, login refused, no such database, serialization
-failure, no resources, lock not available, shutdown, system error, internal error."""
-
-_REASONS = {
-    "53100": "the disk of the PostgreSQL server is full: free space there",
-    "53300": "PostgreSQL has no free connections: raise its max_connections",
-    "25006": "PostgreSQL is read-only, perhaps a standby: connect to the primary",
-    "XX001": "PostgreSQL found damaged data: look at its log, and restore a backup if necessary",
-    "XX002": "PostgreSQL found a damaged index: look at its log, and rebuild the index",
-}
-"""What to do, by SQLSTATE."""
-
-_LOST = (InterfaceError, InternalClientError)
-"""Errors of asyncpg without SQLSTATE: the connection is closed, or was closed in the middle of something."""
-
-_INVALID_VALUE = "22"
-"""SQLSTATE class of invalid values: a NUL character, a text too long, a number out of range."""
-
-_CANCELLED = "57014"
-"""SQLSTATE of a statement that ``statement_timeout`` has ended."""
-
-# Long reads depend on their values: a plan for any value could read a thousand times as much.
-_LIMIT_TIME = select(
-    func.set_config("statement_timeout", bindparam("milliseconds", type_=String), True),
-    func.set_config("plan_cache_mode", "force_custom_plan", True),
+# Long reads depend on their values: a plan for any value could read a thousand times as much. They are short enough
+# that compiling them costs more than it saves.
+_BEGIN_LONG = (
+    "BEGIN; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL plan_cache_mode = force_custom_plan; "
+    "SET LOCAL jit = off"
 )
-_NOT_DURABLE = text("SET LOCAL synchronous_commit = off")
+
+
+class _Dialect(PGDialect_asyncpg):
+    """As SQLAlchemy sets it up when it connects to a server; connections decode no JSON."""
+
+    supports_statement_cache = True
+    supports_native_json_deserialization = False
+    _backslash_escapes = False
+
+
+_DIALECT: Any = _Dialect()  # type: ignore[no-untyped-call]
+
+
+def postgresql_statements() -> CompiledStatements:
+    """Return an empty cache of statements for PostgreSQL."""
+    return CompiledStatements(_DIALECT)
 
 
 class PostgreSQLDatabase:
@@ -61,7 +57,8 @@ class PostgreSQLDatabase:
 
     def __init__(self, url: str) -> None:
         """Prepare a pool for ``url`` (postgresql://..) without connecting."""
-        self._engine = postgresql_engine(url)
+        self._pool = ConnectionPool(partial(connect, url))
+        self._statements = postgresql_statements()
         self.changes = PostgreSQLChanges(partial(connect, url))
 
     @asynccontextmanager
@@ -72,36 +69,44 @@ class PostgreSQLDatabase:
         if isinstance(joined, PostgreSQLSession):
             yield joined
             return
-        with _translated():
-            async with self._engine.connect() as connection:
-                await connection.execution_options(isolation_level="AUTOCOMMIT")
-                yield PostgreSQLSession(connection)
+        lease = Lease(self._pool, await self._pool.acquire(), retries=True)
+        try:
+            yield PostgreSQLSession(lease, self._statements)
+        finally:
+            lease.release()
 
     @asynccontextmanager
     async def reading_long(self, seconds: float) -> AsyncIterator["PostgreSQLSession"]:
         """See Database.reading_long."""
         note_read()
-        with _translated():
-            async with self._engine.begin() as connection:
-                await connection.execute(_LIMIT_TIME, {"milliseconds": str(round(seconds * 1000))})
-                yield PostgreSQLSession(connection)
+        async with self._transaction(_BEGIN_LONG.format(milliseconds=round(seconds * 1000))) as session:
+            yield session
 
     @asynccontextmanager
     async def writing(self, *, durable: bool = True) -> AsyncIterator["PostgreSQLSession"]:
         """See Database.writing."""
         try:
-            with _translated():
-                async with self._engine.begin() as connection:
-                    if not durable:
-                        await connection.execute(_NOT_DURABLE)
-                    yield PostgreSQLSession(connection)
+            async with self._transaction(_BEGIN if durable else _BEGIN_NOT_DURABLE) as session:
+                yield session
         finally:
             note_written()
+
+    @asynccontextmanager
+    async def _transaction(self, script: str) -> AsyncIterator["PostgreSQLSession"]:
+        lease = await Lease.begun(self._pool, script)
+        try:
+            yield PostgreSQLSession(lease, self._statements)
+            await lease.commit()
+        except Exception:
+            await lease.roll_back()
+            raise
+        finally:
+            lease.release()  # which rolls back in the background after a cancellation
 
     async def close(self) -> None:
         """See Database.close."""
         await self.changes.close()
-        await self._engine.dispose()
+        await self._pool.close()
 
 
 class PostgreSQLSession:
@@ -109,29 +114,50 @@ class PostgreSQLSession:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, lease: Lease, statements: CompiledStatements) -> None:
+        self._lease = lease
+        self._statements = statements
 
     async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
         """See Session.rows."""
-        started = perf_counter()
-        rows = (await self._connection.execute(statement, parameters)).all()
-        observe_statement(statement, started)
-        return rows
+        records, _, row = await self._fetch(statement, parameters)
+        return [row(record) for record in records]
 
     async def row(self, statement: Executable, parameters: Parameters | None = None) -> Row[Any] | None:
         """See Session.row."""
-        started = perf_counter()
-        row = (await self._connection.execute(statement, parameters)).first()
-        observe_statement(statement, started)
-        return row
+        records, _, row = await self._fetch(statement, parameters)
+        return row(records[0]) if records else None
 
     async def run(self, statement: Executable, parameters: Parameters | None = None) -> int:
-        """See Session.run."""
+        """See Session.run. The number is -1 for a list of parameters."""
+        if parameters is not None and not isinstance(parameters, Mapping) and len(parameters) != 1:
+            await self._fetch_many(statement, parameters)
+            return -1
+        _, prepared, _ = await self._fetch(statement, parameters)
+        count = prepared.get_statusmsg().rpartition(" ")[2]
+        return int(count) if count.isdigit() else -1
+
+    async def _fetch(self, statement: Executable, parameters: Parameters | None) -> tuple[list[Any], Any, RowMaker]:
+        """Run a statement; return its records, the prepared statement, and what makes rows of the records."""
         started = perf_counter()
-        count = (await self._connection.execute(statement, parameters)).rowcount
+        compiled = self._statements.get(statement, parameters)
+        given = parameters if isinstance(parameters, Mapping) else parameters[0] if parameters else {}
+        row: RowMaker | None
+        if compiled is not None:
+            text, arguments, row = compiled.text, compiled.arguments(given), compiled.row
+        else:
+            text, arguments, row = self._statements.for_call(statement, given)
+        records, prepared = await self._lease.fetch(text, arguments)
         observe_statement(statement, started)
-        return count
+        return records, prepared, row or row_maker_for([each.name for each in prepared.get_attributes()])
+
+    async def _fetch_many(self, statement: Executable, parameters: Sequence[Mapping[str, Any]]) -> None:
+        if not parameters:
+            return
+        started = perf_counter()
+        calls = self._statements.for_calls(statement, parameters)
+        await self._lease.fetch_many(calls[0].text, [call.arguments for call in calls])
+        observe_statement(statement, started)
 
 
 async def connect(url: str) -> Any:
@@ -141,39 +167,13 @@ async def connect(url: str) -> Any:
 
 
 def postgresql_engine(url: str) -> AsyncEngine:
-    """Return an engine for ``url`` in libpq's format: ``?sslmode=require``, several hosts, a socket's folder."""
+    """Return an engine for migrations at ``url``, in libpq's format: ``?sslmode=require``, several hosts, a socket."""
     scheme, _, rest = url.partition("://")
     return create_async_engine(
         "postgresql+asyncpg://",
         connect_args={"dsn": f"{scheme.removesuffix('+asyncpg')}://{rest}"},
-        pool_size=POOL_SIZE,
-        max_overflow=POOL_SIZE,
-        pool_pre_ping=False,
+        poolclass=NullPool,
     )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (OSError, PoolTimeoutError, OperationalError) as error:
-        raise UnavailableError(f"the database does not respond: {error}") from error
-    except DBAPIError as error:
-        state, cause = str(getattr(error.orig, "sqlstate", "")), error.orig and error.orig.__cause__
-        if state == _CANCELLED:
-            raise QueryTimeout("the query took longer than its time limit") from error
-        if state.startswith(_INVALID_VALUE) or isinstance(cause, ValueError):
-            raise InvalidValueError(f"the database rejected a value: {error.orig}") from error
-        if state.startswith(_UNAVAILABLE) or isinstance(cause, (*_LOST, InvalidCachedStatementError)):
-            raise UnavailableError(f"the database is temporarily unavailable: {_reason(error)}") from error
-        raise
-    except _LOST as error:
-        raise UnavailableError(f"the database is temporarily unavailable: {error}") from error
-
-
-def _reason(error: DBAPIError) -> str:
-    reason = _REASONS.get(str(getattr(error.orig, "sqlstate", "")), "")
-    return f"{reason} ({error.orig})" if reason else str(error.orig)
 
 
 async def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
@@ -185,7 +185,7 @@ async def in_transaction(url: str, work: Callable[[Connection], T]) -> T:
     except OSError as error:
         raise UnavailableError(f"the database does not respond: {error}") from error
     except DBAPIError as error:
-        raise UnavailableError(f"cannot use the database: {_reason(error)}") from error
+        raise UnavailableError(f"cannot use the database: {reason(error.orig or error)}") from error
     finally:
         await engine.dispose()
 

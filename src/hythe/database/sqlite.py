@@ -21,6 +21,7 @@ from hythe.database.long_reads import LongReads, LongReadSession
 from hythe.database.port import Dialect, Parameters
 from hythe.database.sqlite_changes import SQLiteChanges
 from hythe.database.sqlite_errors import sqlite_errors
+from hythe.database.sqlite_statements import all_rows, first_row, run, sqlite_statements
 from hythe.database.syncing import LogSync
 from hythe.database.values import check_values
 from hythe.telemetry.statements import observe_statement
@@ -55,7 +56,7 @@ class SQLiteDatabase:
         """Open the file at ``path``; its folder must exist."""
         self._path = path
         self._engine = sqlite_engine(path)
-        self._statements = CompiledStatements()
+        self._statements = sqlite_statements()
         self._idle: list[SQLiteSession] = []
         self._writer: SQLiteSession | None = None
         self.changes = SQLiteChanges(path)
@@ -149,7 +150,7 @@ class SQLiteSession:
         if compiled is None:
             rows = self._connection.execute(statement, parameters).all()
         else:
-            rows = compiled.rows(compiled.run(self.raw, parameters))
+            rows = all_rows(compiled, self.raw, parameters)
         observe_statement(statement, started)
         return rows
 
@@ -162,7 +163,7 @@ class SQLiteSession:
         if compiled is None:
             row = self._connection.execute(statement, parameters).first()
         else:
-            row = compiled.row(compiled.run(self.raw, parameters))
+            row = first_row(compiled, self.raw, parameters)
         observe_statement(statement, started)
         return row
 
@@ -178,7 +179,7 @@ class SQLiteSession:
         if compiled is None:
             count = self._connection.execute(statement, parameters).rowcount
         else:
-            count = compiled.run(self.raw, parameters).rowcount
+            count = run(compiled, self.raw, parameters).rowcount
         observe_statement(statement, started)
         return count
 

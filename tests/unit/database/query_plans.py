@@ -52,13 +52,16 @@ class Recorder:
         self.current = self.names.get(id(statement), f"{module.removeprefix('hythe.')}.{frame.f_code.co_name}")
         self.executed.add(self.current)
 
-    def received(
+    def before_execution(
         self, _connection: object, _cursor: object, text: str, parameters: Any, _context: object, many: bool
     ) -> None:
         """Note the text of the statement (SQLAlchemy's event before_cursor_execute)."""
+        self.received(text, parameters[0] if many else parameters)
+
+    def received(self, text: str, parameters: Sequence[Any]) -> None:
+        """Note the text of the statement."""
         if self.current:
-            values = parameters[0] if many else parameters
-            self.statements.setdefault(text, Statement(self.current, text, tuple(values)))
+            self.statements.setdefault(text, Statement(self.current, text, tuple(parameters)))
 
 
 MAX_REPEATS = 20

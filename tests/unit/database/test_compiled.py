@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 
 from hythe.database import Database, Session, open_database
-from hythe.database.compiled import CompiledStatements
+from hythe.database.sqlite_statements import sqlite_statements
 from hythe.database.tables.registry import blobs
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
@@ -161,7 +161,7 @@ def test_times_of_other_zones_and_of_none(run: Run) -> None:
 
 def test_a_statement_made_for_one_call_is_not_kept() -> None:
     """Statements that nobody holds any more take no memory."""
-    statements = CompiledStatements()
+    statements = sqlite_statements()
     for _ in range(10):
         statement = select(blobs)
         statements.get(statement, None)

@@ -78,9 +78,24 @@ async def _before_the_commit(database: Database, end: Callable[[], None]) -> Non
 
 
 @POSTGRESQL
-@pytest.mark.parametrize(
-    "scenario", [_idle_then_read, _idle_then_write, _during_a_statement, _inside_a_transaction, _before_the_commit]
-)
+@pytest.mark.parametrize("scenario", [_idle_then_read, _idle_then_write])
+def test_idle_connections_are_lost(
+    scenario: Callable[[Database, Callable[[], None]], Awaitable[None]],
+    database: Database,
+    database_url: str,
+    run: Run[Any],
+) -> None:
+    """All of them at once, as when PostgreSQL restarts: no request notices."""
+
+    async def lose() -> None:
+        await asyncio.gather(*(read(database, "SELECT pg_sleep(0.1)") for _ in range(5)))
+        await scenario(database, lambda: end_connections(database_url))
+
+    run(lose())
+
+
+@POSTGRESQL
+@pytest.mark.parametrize("scenario", [_during_a_statement, _inside_a_transaction, _before_the_commit])
 def test_a_lost_connection(
     scenario: Callable[[Database, Callable[[], None]], Awaitable[None]],
     database: Database,

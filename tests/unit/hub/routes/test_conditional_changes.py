@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from tests.unit.hub.routes.people import PASSWORD
 
-from hythe.database import DatabaseError, Session, postgresql
+from hythe.database import DatabaseError, Session, postgresql_pool
 from hythe.hub.accounts.users import NewUser
 from hythe.hub.actor import HubActor
 from hythe.hub.organizations.organization import DefaultRole
@@ -52,7 +52,7 @@ async def _prepare(services: Services, ann: httpx2.AsyncClient) -> None:
 
 def test_a_change_needs_one_connection(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transaction that waited for a second one would hold its locks until those that wait for them give up."""
-    monkeypatch.setattr(postgresql, "POOL_SIZE", 1)  # and one for a burst
+    monkeypatch.setattr(postgresql_pool, "MAX_CONNECTIONS", 2)
 
     async def statuses() -> list[tuple[int, int]]:
         async with (
