@@ -7,7 +7,7 @@ export PYTHON
 WORKERS ?= $(shell n=$$(nproc); echo $$((n > 2 ? 4 : n + 2)))
 TESTS ?= tests
 ARGS ?=
-CHECKED := src tests bench
+CHECKED := src tests bench deploy
 FAST_TESTS := not clients and not browser and not postgresql and not object_store
 
 .PHONY: help
@@ -54,7 +54,7 @@ bench: .venv/.dev ## Run the benchmarks next to peers and print the ratios
 lint: .venv/.dev ## Check format, style, types and import rules
 	.venv/bin/ruff format --check $(CHECKED)
 	.venv/bin/ruff check $(CHECKED)
-	.venv/bin/mypy src tests/parts tests/parts_selftest tests/architecture bench
+	.venv/bin/mypy src tests/parts tests/parts_selftest tests/architecture bench deploy
 	.venv/bin/lint-imports --no-cache
 
 .PHONY: check
