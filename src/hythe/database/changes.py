@@ -71,6 +71,16 @@ class Changes(ABC):
         changed = self._changed
         return position >= self._oldest and not any(changed.get(topic, 0) > position for topic in topics)
 
+    async def consistent(self, reads: "TrackedReads") -> bool:
+        """Return whether everything that was read was true at the same time. Raises UnavailableError.
+
+        What came only from caches was: nothing can change between two look-ups.
+        """
+        if reads.position is None or not reads.loaded:
+            return True
+        await self.position()
+        return self.unchanged(reads.position, reads.topics)
+
     def take_over(self, topics: Collection[int]) -> int:
         """Drop from the caches what depends on these topics; return the new position."""
         if not topics:
@@ -98,15 +108,16 @@ class TrackedReads:
     """What the work of one request read from the database, so that its result can be cached.
 
     ``topics`` is what it depends on, ``position`` where it began (None: it read nothing). It is ``complete`` if
-    everything was read through read caches, and nothing was written.
+    everything was read through read caches, and nothing was written. ``loaded``: caches had to read something.
     """
 
-    __slots__ = ("complete", "position", "topics")
+    __slots__ = ("complete", "loaded", "position", "topics")
 
     def __init__(self) -> None:
         self.position: int | None = None
         self.topics: set[int] = set()
         self.complete = True
+        self.loaded = False
 
 
 _TRACKED: ContextVar[TrackedReads | None] = ContextVar("tracked", default=None)

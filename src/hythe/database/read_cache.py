@@ -6,7 +6,7 @@ A registry is read a thousand times for each write, and most of these reads are 
 from collections.abc import Awaitable, Callable
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from hythe.database.changes import current_reads
+from hythe.database.changes import TrackedReads, current_reads
 from hythe.database.joined_reads import joined_session
 from hythe.database.port import Database, Session
 from hythe.telemetry.metrics import CACHE_READS
@@ -50,33 +50,31 @@ class ReadCache(Generic[K, V]):
 
     async def get(self, key: K, load: Load[V]) -> V:
         """Return the value of a key as it is now; ``load`` reads it if it is not cached. Raises UnavailableError."""
-        reads = current_reads()
         if joined_session() is not None:
             return await self._read(load)
-        if reads is None:
-            position = await self._changes.position()
-        else:
-            position = reads.position
-            if position is None:
-                position = reads.position = await self._changes.position()
-        if position is None:
+        reads = current_reads() or TrackedReads()
+        if reads.position is None:
+            reads.position = await self._changes.position()
+        if reads.position is None:
             return await self._read(load)
         entry = self._entries.get(key)
-        if entry is not None:
-            self._hits.value += 1
-            if reads is not None:
-                reads.topics.update(entry.kept.topics)
-            return entry.value
-        self._misses.value += 1
-        complete = reads is not None and reads.complete
+        if entry is None:
+            self._misses.value += 1
+            return await self._load(key, load, reads, reads.position)
+        self._hits.value += 1
+        reads.topics.update(entry.kept.topics)
+        return entry.value
+
+    async def _load(self, key: K, load: Load[V], reads: TrackedReads, position: int) -> V:
+        complete, reads.loaded = reads.complete, True
         value = await self._read(load)
         kept = self._kept(key, value)
         if kept is not None:
+            # Reading it has made the reads incomplete.
+            reads.complete = complete
+            reads.topics.update(kept.topics)
             if self._changes.unchanged(position, kept.topics):
                 self._entries.put(key, value, kept)
-            if reads is not None and complete:
-                reads.topics.update(kept.topics)
-                reads.complete = True
         return value
 
     async def _read(self, load: Load[V]) -> V:

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
-from hythe.database.changes import tracked_reads
-from hythe.oci.errors import InvalidReference
+from hythe.database.changes import TrackedReads, tracked_reads
+from hythe.oci.errors import InvalidReference, WireError
 from hythe.oci.reference import NAME_LENGTH, parse_name
 from hythe.registry.access import Action, RepositoryRenamed
 from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, uploads
@@ -57,6 +57,9 @@ OPERATIONS: dict[RegistryRoute, dict[str, Operation]] = {
     },
 }
 
+ATTEMPTS = 4
+"""How often a request is handled while what it reads changes; the last response is sent."""
+
 NAMELESS = (RegistryRoute.BASE, RegistryRoute.CATALOG)
 
 
@@ -86,11 +89,28 @@ class RegistryApplication:
         cached = await self._cache.get(key) if key is not None else None
         if cached is not None:
             return cached
-        with tracked_reads() as reads:
-            response = await self._handle(scope, receive)
+        response, reads = await self._consistently(scope, receive)
         if key is not None:
             self._cache.keep(key, response, reads)
         return response
+
+    async def _consistently(self, scope: Scope, receive: Receive) -> tuple[Response, TrackedReads]:
+        """Handle a request without a body; again if something changed between its reads, such as a name and its tag.
+
+        Otherwise a client could get what was pushed after the repository became private, or miss what was renamed.
+        """
+        changes = self._registry.database.changes
+        for attempt in range(ATTEMPTS):
+            with tracked_reads() as reads:
+                try:
+                    response = await self._handle(scope, receive)
+                except WireError:
+                    if attempt == ATTEMPTS - 1 or await changes.consistent(reads):
+                        raise
+                else:
+                    if await changes.consistent(reads):
+                        break
+        return response, reads
 
     async def _handle(self, scope: Scope, receive: Receive) -> Response:
         access = self._registry.access
