@@ -37,7 +37,6 @@ pytest_plugins = [
     "tests.parts.hythe_client",
     "tests.parts.hythe_containers",
     "tests.parts.ldap_server",
-    "tests.parts.nginx",
     "tests.parts.oidc_provider",
     "tests.parts.s3",
     "tests.parts.ssh_server",

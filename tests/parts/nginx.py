@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from tests.parts.docker_registry import Certificate
 from tests.parts.process import ROOT, Program, free_port, listening, own_folder, program
 
@@ -48,7 +47,7 @@ class Nginx:
 
 
 def configuration(ports: Sequence[int], port: int, tls_port: int, certificate: Certificate, folder: Path) -> str:
-    """Return the documented configuration for these servers; only names, addresses and files differ."""
+    """Return the documented configuration for these servers; only addresses and files differ."""
     text, upstreams = SERVER.subn(
         lambda found: "".join(f"{found[1]}127.0.0.1:{each}{found[2]}\n" for each in ports), CONFIGURATION.read_text()
     )
@@ -65,11 +64,17 @@ def configuration(ports: Sequence[int], port: int, tls_port: int, certificate: C
 
 
 @contextlib.contextmanager
-def running_nginx(ports: Sequence[int], certificate: Certificate, port: int) -> Iterator[Nginx]:
-    """Run nginx in front of the servers on these ports of 127.0.0.1."""
+def running_nginx(
+    ports: Sequence[int], certificate: Certificate, port: int, mistakes: Mapping[str, str] | None = None
+) -> Iterator[Nginx]:
+    """Run nginx in front of servers on these ports of 127.0.0.1. ``mistakes`` replace texts of its configuration."""
     with own_folder("nginx") as folder:
         tls_port = free_port()
-        (folder / "nginx.conf").write_text(configuration(ports, port, tls_port, certificate, folder))
+        text = configuration(ports, port, tls_port, certificate, folder)
+        for right, wrong in (mistakes or {}).items():
+            assert right in text, right
+            text = text.replace(right, wrong)
+        (folder / "nginx.conf").write_text(text)
         command = [program("nginx", "nginx-light"), "-c", folder / "nginx.conf", "-p", folder]
         started = Program([*map(str, command)], folder / "log")
         try:
@@ -77,14 +82,3 @@ def running_nginx(ports: Sequence[int], certificate: Certificate, port: int) -> 
             yield Nginx(port, tls_port, folder, started)
         finally:
             started.stop()
-
-
-@pytest.fixture
-def start_nginx(certificate: Certificate) -> Iterator[Callable[..., Nginx]]:
-    """Factory `start_nginx(ports, port)`; stopped after the test."""
-    with contextlib.ExitStack() as stack:
-
-        def start(ports: Sequence[int], port: int | None = None) -> Nginx:
-            return stack.enter_context(running_nginx(ports, certificate, port or free_port()))
-
-        yield start

@@ -13,6 +13,7 @@ from hythe.cli.administration import add_administration
 from hythe.cli.backup import add_backup
 from hythe.cli.build_queue import add_build_queue
 from hythe.cli.command import Command, CommandFailed
+from hythe.cli.doctor import add_doctor
 from hythe.cli.housekeeping import add_housekeeping
 from hythe.cli.hub_lists import add_hub_lists
 from hythe.cli.plan_limits import PLAN_LIMITS, UNLIMITED
@@ -89,6 +90,7 @@ def _configure(parser: ArgumentParser) -> None:
     upgrade = verbs.add_parser("upgrade", help="upgrade the database schema")
     upgrade.set_defaults(handler=_upgrade)
 
+    add_doctor(verbs)
     add_housekeeping(verbs, _registry, "hub", {})
     add_backup(verbs, "hub", {})
 

@@ -17,7 +17,6 @@ from hythe.control_characters import escape_line
 from hythe.unbuffered import write_text
 
 if TYPE_CHECKING:
-    from hythe.settings import Settings
     from hythe.worker.isolation.selection import ExternalBuilder
 
 SETTINGS = (
@@ -71,7 +70,7 @@ def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
 
     try:
         from hythe.worker.errors import IsolationUnavailable
-        from hythe.worker.isolation.selection import choose_isolation
+        from hythe.worker.isolation.selection import ExternalBuilder, choose_isolation
         from hythe.worker.worker import Worker
     except ModuleNotFoundError as error:
         raise CommandFailed(f"{error.name} is not installed", "pip install 'hythe[worker]'") from error
@@ -88,7 +87,9 @@ def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
         isolation = choose_isolation(folder, settings.builds_first_uid, weaker=settings.builds_isolation == "weaker")
     except (IsolationUnavailable, OSError) as error:
         raise CommandFailed(str(error), "docs/builds.md lists what builds need from their host") from error
-    external = _external_builder(settings)
+    external = ExternalBuilder.of(
+        settings.builds_builder, settings.builds_buildkit_certificates, settings.builds_buildkit_name
+    )
     isolation = msgspec.structs.replace(isolation, external=external)
     report(f"isolation: {isolation}")
     for problem in isolation.missing:
@@ -107,19 +108,6 @@ def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
     with traces("hythe-worker", settings.otlp_endpoint):
         worker.run()
     return 0
-
-
-def _external_builder(settings: "Settings") -> "ExternalBuilder | None":
-    from hythe.worker.isolation.selection import ExternalBuilder
-
-    match settings.builds_builder.partition("="):
-        case ("docker", _, address):
-            return ExternalBuilder("docker", address)
-        case ("buildkit", _, address):
-            return ExternalBuilder(
-                "buildkit", address, settings.builds_buildkit_certificates, settings.builds_buildkit_name
-            )
-    return None
 
 
 def _is_available(external: "ExternalBuilder", report: Callable[[str], None]) -> bool:

@@ -53,7 +53,7 @@ class LocalWorker:
         while not self._stopped:
             started = time.monotonic()
             try:
-                if not KeptDisks.of(_folder(settings)).keys():
+                if not KeptDisks.of(builds_folder(settings)).keys():
                     await self._builds.queue.wait_for_work(QUEUE_POLL_INTERVAL)
                 started = time.monotonic()
                 ended = f"exit code {await self._run_once()}"
@@ -84,7 +84,7 @@ class LocalWorker:
 async def _start(builds: BuildsServices, url: str) -> asyncio.subprocess.Process:
     settings = builds.settings
     arguments = ["--url", url, "--concurrency", str(settings.builds_workers), "--stop-on-eof"]
-    arguments += ["--builds-folder", str(_folder(settings)), "--builds-isolation", settings.builds_isolation]
+    arguments += ["--builds-folder", str(builds_folder(settings)), "--builds-isolation", settings.builds_isolation]
     arguments += ["--builds-builder", settings.builds_builder, "--builds-buildkit-name", settings.builds_buildkit_name]
     arguments += ["--builds-buildkit-certificates", settings.builds_buildkit_certificates]
     arguments += ["--builds-first-uid", str(settings.builds_first_uid), "--log-format", settings.log_format]
@@ -95,7 +95,7 @@ async def _start(builds: BuildsServices, url: str) -> asyncio.subprocess.Process
     )
 
 
-def _folder(settings: Settings) -> Path:
+def builds_folder(settings: Settings) -> Path:
     return Path(settings.builds_folder) if settings.builds_folder else settings.data_folder / "builds"
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -36,19 +37,18 @@ class Mailer:
         """Whether there is a mail server."""
         return bool(self._server)
 
+    async def connect(self) -> None:
+        """Connect to the mail server and sign in, without sending anything. Raises MailFailed."""
+        try:
+            async with aiosmtplib.SMTP(**_connection(self._server)):
+                pass
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            raise MailFailed(f"{type(error).__name__}: {error}") from error
+
     async def send(self, recipient: str, subject: str, text: str) -> None:
         """Send one e-mail. Raises MailFailed."""
-        server = urlsplit(self._server)
         try:
-            await aiosmtplib.send(
-                _message(self._sender, recipient, subject, text),
-                hostname=server.hostname,
-                port=server.port or (465 if server.scheme == "smtps" else 25),
-                username=unquote(server.username) if server.username else None,
-                password=unquote(server.password) if server.password else None,
-                use_tls=server.scheme == "smtps",
-                timeout=TIMEOUT_SECONDS,
-            )
+            await aiosmtplib.send(_message(self._sender, recipient, subject, text), **_connection(self._server))
         except aiosmtplib.SMTPRecipientsRefused as error:
             refusals = error.recipients
             permanent = all(500 <= refusal.code < 600 for refusal in refusals)
@@ -57,6 +57,19 @@ class Mailer:
             ) from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise MailFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _connection(url: str) -> dict[str, Any]:
+    """Return the arguments with which aiosmtplib connects to the server of the setting."""
+    server = urlsplit(url)
+    return {
+        "hostname": server.hostname,
+        "port": server.port or (465 if server.scheme == "smtps" else 25),
+        "username": unquote(server.username) if server.username else None,
+        "password": unquote(server.password) if server.password else None,
+        "use_tls": server.scheme == "smtps",
+        "timeout": TIMEOUT_SECONDS,
+    }
 
 
 def _message(sender: str, recipient: str, subject: str, text: str) -> EmailMessage:

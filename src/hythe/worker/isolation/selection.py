@@ -29,6 +29,16 @@ class ExternalBuilder(msgspec.Struct, frozen=True):
     """Folder with ``ca.pem``, ``cert.pem`` and ``key.pem``; empty: no TLS."""
     server_name: str = ""
 
+    @classmethod
+    def of(cls, builder: str, certificates: str, server_name: str) -> "ExternalBuilder | None":
+        """Return the builder of the settings ``builds_builder`` and ``builds_buildkit_*``; None for buildah."""
+        match builder.partition("="):
+            case ("docker", _, address):
+                return cls("docker", address)
+            case ("buildkit", _, address):
+                return cls("buildkit", address, certificates, server_name)
+        return None
+
     def __str__(self) -> str:
         return f"the {'docker engine' if self.kind == 'docker' else 'BuildKit daemon'} at {self.address}"
 

@@ -1,0 +1,1 @@
+"""``hythe admin doctor``: examines an installation and says what to do about each finding. Changes nothing."""
