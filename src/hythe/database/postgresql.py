@@ -18,7 +18,7 @@ from hythe.database.joined_reads import joined_session
 from hythe.database.port import Dialect, Parameters, UnavailableError
 from hythe.database.postgresql_changes import PostgreSQLChanges
 from hythe.database.postgresql_errors import reason
-from hythe.database.postgresql_pool import ConnectionPool, Lease
+from hythe.database.postgresql_pool import HeldConnection, PostgreSQLPool
 from hythe.telemetry.statements import observe_statement
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class PostgreSQLDatabase:
 
     def __init__(self, url: str) -> None:
         """Prepare a pool for ``url`` (postgresql://..) without connecting."""
-        self._pool = ConnectionPool(partial(connect, url))
+        self._pool = PostgreSQLPool(partial(connect, url))
         self._statements = postgresql_statements()
         self.changes = PostgreSQLChanges(partial(connect, url))
 
@@ -69,11 +69,11 @@ class PostgreSQLDatabase:
         if isinstance(joined, PostgreSQLSession):
             yield joined
             return
-        lease = Lease(self._pool, await self._pool.acquire(), retries=True)
+        held = HeldConnection(self._pool, await self._pool.acquire(), retries=True)
         try:
-            yield PostgreSQLSession(lease, self._statements)
+            yield PostgreSQLSession(held, self._statements)
         finally:
-            lease.release()
+            held.release()
 
     @asynccontextmanager
     async def reading_long(self, seconds: float) -> AsyncIterator["PostgreSQLSession"]:
@@ -93,15 +93,15 @@ class PostgreSQLDatabase:
 
     @asynccontextmanager
     async def _transaction(self, script: str) -> AsyncIterator["PostgreSQLSession"]:
-        lease = await Lease.begun(self._pool, script)
+        held = await HeldConnection.begun(self._pool, script)
         try:
-            yield PostgreSQLSession(lease, self._statements)
-            await lease.commit()
+            yield PostgreSQLSession(held, self._statements)
+            await held.commit()
         except Exception:
-            await lease.roll_back()
+            await held.roll_back()
             raise
         finally:
-            lease.release()  # which rolls back in the background after a cancellation
+            held.release()  # which rolls back in the background after a cancellation
 
     async def close(self) -> None:
         """See Database.close."""
@@ -114,8 +114,8 @@ class PostgreSQLSession:
 
     dialect: Dialect = "postgresql"
 
-    def __init__(self, lease: Lease, statements: CompiledStatements) -> None:
-        self._lease = lease
+    def __init__(self, held: HeldConnection, statements: CompiledStatements) -> None:
+        self._held = held
         self._statements = statements
 
     async def rows(self, statement: Executable, parameters: Parameters | None = None) -> Sequence[Row[Any]]:
@@ -147,7 +147,7 @@ class PostgreSQLSession:
             text, arguments, row = compiled.text, compiled.arguments(given), compiled.row
         else:
             text, arguments, row = self._statements.for_call(statement, given)
-        records, prepared = await self._lease.fetch(text, arguments)
+        records, prepared = await self._held.fetch(text, arguments)
         observe_statement(statement, started)
         return records, prepared, row or row_maker_for([each.name for each in prepared.get_attributes()])
 
@@ -156,7 +156,7 @@ class PostgreSQLSession:
             return
         started = perf_counter()
         calls = self._statements.for_calls(statement, parameters)
-        await self._lease.fetch_many(calls[0].text, [call.arguments for call in calls])
+        await self._held.fetch_many(calls[0].text, [call.arguments for call in calls])
         observe_statement(statement, started)
 
 

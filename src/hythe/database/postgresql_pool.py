@@ -118,7 +118,7 @@ class PooledConnection:
             self._prepared.clear()
 
 
-class ConnectionPool:
+class PostgreSQLPool:
     """Connections to one database. The one that came back last is used first."""
 
     def __init__(self, connect: Connect) -> None:
@@ -251,20 +251,20 @@ class ConnectionPool:
                 connection.raw.terminate()
 
 
-class Lease:
+class HeldConnection:
     """A connection of a pool for one session."""
 
     __slots__ = ("_connection", "_pool", "_retries")
 
-    def __init__(self, pool: ConnectionPool, connection: PooledConnection, *, retries: bool) -> None:
+    def __init__(self, pool: PostgreSQLPool, connection: PooledConnection, *, retries: bool) -> None:
         """``retries``: outside a transaction; what fails on a connection that was lost before runs on another."""
         self._pool = pool
         self._connection: PooledConnection | None = connection
         self._retries = retries
 
     @classmethod
-    async def begun(cls, pool: ConnectionPool, script: str) -> Self:
-        """Lease a connection on which ``script`` has begun a transaction. Raises UnavailableError."""
+    async def begun(cls, pool: PostgreSQLPool, script: str) -> Self:
+        """Hold a connection on which ``script`` has begun a transaction. Raises UnavailableError."""
         while True:
             connection = await pool.acquire()
             was_new = connection.is_new

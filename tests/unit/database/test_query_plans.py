@@ -35,7 +35,7 @@ from tests.unit.database.query_plans import (
 from hythe.database import Session
 from hythe.database.port import Dialect
 from hythe.database.postgresql import PostgreSQLSession, connect, postgresql_statements
-from hythe.database.postgresql_pool import ConnectionPool, Lease
+from hythe.database.postgresql_pool import HeldConnection, PostgreSQLPool
 from hythe.database.sqlite import SQLITE_FILE, SQLiteSession, sqlite_engine
 from hythe.database.sqlite_statements import sqlite_statements
 from hythe.database.tables.builds import builds
@@ -174,33 +174,33 @@ async def _record_sqlite(path: Path) -> Recorder:
 async def _record_postgresql(url: str) -> Recorder:
     recorder = _recorder()
     statements = postgresql_statements()
-    pool = ConnectionPool(partial(connect, url))
+    pool = PostgreSQLPool(partial(connect, url))
 
     @asynccontextmanager
     async def begin() -> Any:
-        lease = await RecordedLease.begun(pool, "BEGIN; SET LOCAL session_replication_role = replica")
-        lease.recorder = recorder
-        yield PostgreSQLSession(lease, statements)
-        await lease.roll_back()
-        lease.release()
+        held = await RecordedConnection.begun(pool, "BEGIN; SET LOCAL session_replication_role = replica")
+        held.recorder = recorder
+        yield PostgreSQLSession(held, statements)
+        await held.roll_back()
+        held.release()
 
     await call_all(begin, recorder)
     await pool.close()
     return recorder
 
 
-class RecordedLease(Lease):
+class RecordedConnection(HeldConnection):
     """A connection of which the recorder notes the statements."""
 
     recorder: Recorder
 
     async def fetch(self, text: str, arguments: Sequence[Any]) -> tuple[list[Any], Any]:
-        """See Lease.fetch."""
+        """See HeldConnection.fetch."""
         self.recorder.received(text, arguments)
         return await super().fetch(text, arguments)
 
     async def fetch_many(self, text: str, arguments: Sequence[Sequence[Any]]) -> None:
-        """See Lease.fetch_many."""
+        """See HeldConnection.fetch_many."""
         self.recorder.received(text, arguments[0])
         await super().fetch_many(text, arguments)
 
