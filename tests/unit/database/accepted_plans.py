@@ -1,5 +1,18 @@
 """What statements may do to more rows than they return, with the reasons."""
 
+from hythe.replication.sql.second_site import TABLES
+
+_OF_SECOND_SITES = tuple(
+    f"scans {table.name}{index}"
+    for table in TABLES
+    for index in (
+        "",
+        *(f" by sqlite_autoindex_{table.name}_{number}" for number in (1, 2, 3)),
+        f" by {table.primary_key.name}",
+        f" by ix_{table.name}_repository",
+    )
+)
+
 _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
     "Sorts the few rows of one account, repository or build configuration.": {
         "builds.sql.base_image_watch.built_from": ("sorts",),
@@ -51,6 +64,11 @@ _REASONS: dict[str, dict[str, tuple[str, ...]]] = {
         "builds.sql.builds.add": ("counts",),
         "builds.sql.usage.of_account": ("counts",),
         "registry.sql.usage._USAGE": ("counts",),
+    },
+    "Reads all accounts and repositories: a second site takes them over as a whole.": {
+        "replication.sql.second_site._rows": _OF_SECOND_SITES,
+        "replication.sql.second_site.has_accounts": _OF_SECOND_SITES,
+        "replication.sql.second_site._set_sequences": ("counts", *_OF_SECOND_SITES),
     },
     "The table is small: a row for each key, each server's installation, each network of an account, or each of at \
 most MAX_PATTERNS patterns or MAX_RULES rules.": {

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import Table, delete, func, insert, select, text, update
+from sqlalchemy import Table, delete, insert, select, text, update
 
 from hythe.database import Database, Session
 from hythe.database.schema import newest_revision
@@ -163,9 +163,7 @@ async def _add_missing(session: Session, table: Table, wanted: list[Row]) -> lis
 async def _set_sequences(session: Session) -> None:
     """Let the ids of new rows begin after those that were copied: they are needed once this site is the first one."""
     for table in TABLES:
-        if "id" not in table.c or table.c.id.type.python_type is not int:
-            continue
-        row = await session.row(select(func.max(table.c.id)))
-        if row is not None and row[0] is not None:
-            named = text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'id'), :last)")
-            await session.rows(named, {"last": int(row[0])})
+        if "id" in table.c and table.c.id.type.python_type is int:
+            sequence = f"pg_get_serial_sequence('{table.name}', 'id')"
+            # Without rows, the maximum is NULL, and nothing is set.
+            await session.row(text(f"SELECT setval({sequence}, (SELECT max(id) FROM {table.name}))"))  # noqa: S608
