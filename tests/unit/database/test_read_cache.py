@@ -308,3 +308,35 @@ def test_a_query_that_takes_too_long_fails(database: Database, run: Run[Any], mo
         return list(failures)
 
     assert [type(failure) for failure in run(scenario())] == [UnavailableError] * 3
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_lost_connection_is_replaced(database: Database, run: Run[Any]) -> None:
+    """Nothing fails, and everything is forgotten: the new connection may be to another server."""
+    kinds = Kinds(database)
+    end = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+        "AND datname = current_database()"
+    )
+
+    async def scenario() -> int:
+        await kinds.get()
+        async with database.reading() as session:
+            await session.rows(end)
+        assert await asyncio.gather(*(kinds.get() for _ in range(3))) == ["curated"] * 3
+        before = kinds.reads
+        await kinds.get()
+        assert kinds.reads == before
+        return before
+
+    assert run(scenario()) > 1
+
+
+def test_requests_fail_while_no_database_responds(run: Run[Any]) -> None:
+    """Each gets an error, and none hangs."""
+    changes = PostgreSQLChanges(partial(connect, "postgresql://hythe@127.0.0.1:1/none"))
+
+    async def scenario() -> list[Any]:
+        return await asyncio.gather(*(changes.position() for _ in range(3)), return_exceptions=True)
+
+    assert [type(failure) for failure in run(scenario())] == [UnavailableError] * 3
