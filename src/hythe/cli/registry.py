@@ -102,9 +102,9 @@ def _serve(arguments: Namespace) -> int:
         report_ready(settings.log_format, registry_welcome(settings, address), ready_event(settings, address))
 
     def serve(
-        now: "Settings", told: Callable[[tuple[str, int]], None], siblings: "Siblings | None"
+        now: "Settings", announce: Callable[[tuple[str, int]], None], siblings: "Siblings | None"
     ) -> Coroutine[Any, Any, None]:
-        return serve_registry(now, arguments.htpasswd, read=read, ready=told, siblings=siblings)
+        return serve_registry(now, arguments.htpasswd, read=read, ready=announce, siblings=siblings)
 
     return run_server(settings, Kind.REGISTRY, read, serve, ready)
 

@@ -39,7 +39,9 @@ def _run(arguments: Namespace) -> int:
         welcome = hub_welcome(settings, address, sys.argv[0])
         report_ready(settings.log_format, welcome, ready_event(settings, address))
 
-    return run_server(settings, Kind.HUB, read, lambda now, told, siblings: serve_hub(now, read, told, siblings), ready)
+    return run_server(
+        settings, Kind.HUB, read, lambda now, announce, siblings: serve_hub(now, read, announce, siblings), ready
+    )
 
 
 def _configure(parser: ArgumentParser) -> None:

@@ -30,11 +30,11 @@ def run_server(
     """
 
     def run(settings: Settings, siblings: Siblings | None = None) -> int:
-        told = ready if siblings is None else _tell_no_one
+        announce = ready if siblings is None else _tell_no_one
 
         def run_traced() -> None:
             with traces("hythe", settings.otlp_endpoint):
-                uvloop.run(serve(settings, told, siblings))
+                uvloop.run(serve(settings, announce, siblings))
 
         return run_logged(settings.log_format, run_traced)
 

@@ -40,7 +40,7 @@ class Maintenance:
         return self.begun.is_set()
 
     def apply(self, *, read_only: bool) -> None:
-        """Begin or end it; transactions that have begun go on."""
+        """Begin or end it; transactions that have begun continue."""
         (self.begun if read_only else self.ended).set()
         (self.ended if read_only else self.begun).clear()
 

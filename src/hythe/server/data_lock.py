@@ -62,7 +62,7 @@ def _lock(descriptor: int, data: Path, operation: int) -> None:
     except BlockingIOError:
         raise DataInUse(data, _holder(os.pread(descriptor, _LARGEST_NOTE, 0))) from None
     except OSError as error:  # a file system without locks; it cannot hold SQLite's database either
-        log.warning("%s cannot be locked, so a second server is not noticed: %s", data, error.strerror)
+        log.warning("%s cannot be locked, so a second server is not refused: %s", data, error.strerror)
 
 
 def _write_note(descriptor: int, kind: Kind) -> None:

@@ -112,7 +112,7 @@ async def serve(
     """Serve requests on ``listener`` until SIGTERM or SIGINT, then wait for running transfers; SIGHUP is ``reload``.
 
     ``on_stop`` is called when connections are no longer accepted; it should end requests that wait for an event.
-    ``stopping`` is told as soon as the signal arrives. ``siblings`` share the port; their supervisor handles SIGINT.
+    ``stopping`` changes as soon as the signal arrives. ``siblings`` share the port; their supervisor handles SIGINT.
     """
     allow_many_files()
     gc.freeze()  # or a full collection would visit every loaded module, which blocks the loop for 100 ms

@@ -370,7 +370,7 @@ class _Supervisor:
                 log.error("server process %d does not respond, and is killed", process.pid)
                 os.kill(process.pid, signal.SIGKILL)
         except OSError:
-            return  # it has ended, which is noticed next
+            return  # it has ended, which ``_reap`` finds
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
