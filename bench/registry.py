@@ -1,6 +1,7 @@
 """Compare the registry with Debian's docker-registry, interleaved in one run, and with the limits of the machine.
 
     python -m bench.registry [--rounds 5] [--mib 1024] [--tags 100000]
+    python -m bench.registry --database postgresql [--rounds 5]    # or sqlite: only request rates of the hub
 
 Prints medians, CPU seconds of the server, and the ratio of docker-registry to hythe (above 1: hythe needs less).
 Manifests are read from the hub with a token, as docker does; docker-registry requires no token, which favours it.
@@ -31,6 +32,8 @@ from tests.parts.base_images import many_layers
 from tests.parts.engines import ContainersTool, containers_environment
 from tests.parts.process import program
 
+from bench.hub_rates import Target, measure_rates, random_blob
+from bench.pushes import push_small_blobs, response_head
 from bench.servers import Server, bare_application, docker_registry, hythe_hub, hythe_registry, request
 
 MIB = 1024 * 1024
@@ -136,17 +139,6 @@ def rate_of_heads(url: str, headers: list[str]) -> float:
     return count / SECONDS
 
 
-def response_head(connection: socket.socket) -> str:
-    """Read a response without a body."""
-    response = b""
-    while not response.endswith(b"\r\n\r\n"):
-        piece = connection.recv(65536)
-        if not piece:
-            raise RuntimeError("the server closed the connection")
-        response += piece
-    return response.decode("latin-1")
-
-
 def curl(*words: str) -> None:
     """Run curl. Raises CalledProcessError if it fails."""
     subprocess.run(["curl", "-sSf", "-o", "/dev/null", *words], check=True)
@@ -247,9 +239,10 @@ def measure_small_pushes(servers: list[Server], rounds: int) -> None:
 
     def push_many(server: Server) -> None:
         def work() -> None:
-            with socket.create_connection(("127.0.0.1", server.port)) as connection:
-                for _ in range(SMALL_PUSHES // 8):
-                    push_small(connection, os.urandom(4096))
+            pushing = push_small_blobs(server.port, "small")
+            for _ in range(SMALL_PUSHES // 8):
+                next(pushing)
+            pushing.close()
 
         failures: list[BaseException] = []
         threads = [threading.Thread(target=_record_failure, args=(failures, work)) for _ in range(8)]
@@ -268,26 +261,6 @@ def _record_failure(failures: list[BaseException], work: Callable[[], None]) -> 
         work()
     except BaseException as error:
         failures.append(error)
-
-
-def push_small(connection: socket.socket, content: bytes) -> None:
-    """Push a blob with POST and PUT."""
-    head = exchange(connection, "POST", "/v2/small/blobs/uploads/", b"", 202)
-    found = re.search(r"(?im)^location: (?:https?://[^/]+)?(/\S+)", head)
-    if found is None:
-        raise RuntimeError(head)
-    place = with_digest(found[1], f"sha256:{hashlib.sha256(content).hexdigest()}")
-    exchange(connection, "PUT", place, content, 201)
-
-
-def exchange(connection: socket.socket, method: str, path: str, body: bytes, status: int) -> str:
-    """Send a request, check the status of its response, which has no body, and return the response's head."""
-    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n"
-    connection.sendall(head.encode() + body)
-    text = response_head(connection)
-    if not text.startswith(f"HTTP/1.1 {status} "):
-        raise RuntimeError(text)
-    return text
 
 
 def measure_manifests(hythe: Server, theirs: Server, folder: Path, rounds: int) -> None:
@@ -315,6 +288,12 @@ def hub_token(hub: Server) -> dict[str, str]:
     basic = {"Authorization": "Basic YmVuY2g6YS1sb25nLXBhc3N3b3Jk"}
     reply = json.loads(request("GET", f"{hub.url}/token?{scope}", None, basic))
     return {"Authorization": f"Bearer {reply['token']}"}
+
+
+def push_image(target: Target) -> str:
+    """Push an image with a manifest of 10 kB, and a blob, whose digest is returned."""
+    manifest_of(target.server, "bench/app", 10_000, target.token)
+    return push_blob(target.server, "bench/app", random_blob(), target.token)
 
 
 def measure_layers(servers: list[Server], folder: Path, rounds: int) -> None:
@@ -403,9 +382,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mib", type=int, default=1024, help="size of the large blob")
     parser.add_argument("--tags", type=int, default=100_000)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), help="measure only the hub's request rates")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=flags.folder, prefix="bench-registry-") as folder:
-        measure(Path(folder), flags)
+        if flags.database:
+            measure_rates(Path(folder), flags.database, flags.rounds, push_image)
+        else:
+            measure(Path(folder), flags)
 
 
 if __name__ == "__main__":

@@ -77,10 +77,11 @@ def hythe_registry(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def hythe_hub(folder: Path) -> Iterator[Server]:
-    """Run Hythe's hub, with accounts and tokens."""
+def hythe_hub(folder: Path, database_url: str = "") -> Iterator[Server]:
+    """Run Hythe's hub, with accounts and tokens; on SQLite, or the PostgreSQL database of this URL."""
     port = free_port()
     words = [str(HYTHE), "serve", "--listen", f"127.0.0.1:{port}", "--data", str(folder / "hub")]
+    words += ["--database-url", database_url] if database_url else []
     with running("hub", words, port, folder) as server:
         yield server
 
