@@ -162,7 +162,7 @@ class ReplicationRule(msgspec.Struct, frozen=True):
         return canonical_name(named) if self.direction is Direction.PULL else named
 
     def source_of(self, destination: str) -> str | None:
-        """Return the repository of the source that is kept at this destination; None if only the rule's author knows it."""
+        """Return the repository of the source that is kept at this destination, if the names are the same."""
         return destination if self.destination == "{repository}" else None
 
 

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
-from sqlalchemy import Table, delete, insert, select, text, update
+from sqlalchemy import Table, delete, select, text
 
 from hythe.database import Database, Session
+from hythe.database.port import insert
 from hythe.database.schema import newest_revision
 from hythe.database.tables.administration import blocked_digests, blocked_names
 from hythe.database.tables.hub import hub_repositories, namespaces, personal_tokens, reserved_names, signing_keys, users
@@ -152,11 +153,9 @@ async def _add_missing(session: Session, table: Table, wanted: list[Row]) -> lis
     changed = [row for row in wanted if present.get(_key_of(table, row)) != row]
     for row in changed:
         values = dict(zip(names, row, strict=True))
-        key = _key_of(table, row)
-        if key in present:
-            await session.run(update(table).where(*_where_key(table, key)).values(values))
-        else:
-            await session.run(insert(table).values(values))
+        key = [str(column.name) for column in table.primary_key.columns]
+        statement = insert(session, table).values(values)
+        await session.run(statement.on_conflict_do_update(index_elements=key, set_=values))
     return changed
 
 
