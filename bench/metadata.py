@@ -234,11 +234,11 @@ def collect_garbage(hub: Hub) -> None:
         hub.execute(f"UPDATE manifests SET free_after = '2025-01-01 00:00:00.000000' WHERE {which}")
         marked = hub.execute("SELECT count(*) FROM manifests WHERE free_after IS NOT NULL")[0][0] - before
         begun = time.perf_counter()
-        command = [str(HYTHE), "admin", "gc", *hub.flags]
+        command = [str(HYTHE), "admin", "gc", "--grace-period", "0s", *hub.flags]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         taken = time.perf_counter() - begun
-        lines = " ".join(done.stdout.split())
-        print(f"gc of {tags:,} tags and {marked:,} manifests: {taken:.2f} s ({lines})", flush=True)
+        freed = done.stdout.rstrip().rpartition("\n")[2]
+        print(f"gc of {tags:,} tags and {marked:,} manifests: {taken:.2f} s ({freed})", flush=True)
 
 
 def main() -> None:
