@@ -55,31 +55,31 @@ class SearchService:
 async def _find(
     session: Session, query: SearchQuery, searched: tuple[Audience, ...], reader: Reader, paging: Paging
 ) -> Page[Repository]:
-    words = query.indexed_words(session.dialect)
-    plan = await search_postings.plan(session, words, searched)
+    wanted = query.indexed_words(session.dialect)
+    plan = await search_postings.plan(session, wanted, searched)
     page = await store.ranked(session, query, searched, plan, reader, paging)
     if page.total < FEW and plan.cut:
         plan = SearchPlan(plan.leads, plan.unmatched, walked=MAX_WALKED_FAR)
         page = await store.ranked(session, query, searched, plan, reader, paging)
-    if page.total < FEW and (plan.unmatched or len(words) == 1):
-        other = await _with_other_words(session, words, plan, none_found=not page.total)
+    if page.total < FEW and (plan.unmatched or len(wanted) == 1):
+        other = await _with_other_words(session, wanted, plan, none_found=not page.total)
         if other is not None:
             return await store.ranked(session, query, searched, other, reader, paging)
     return page
 
 
 async def _with_other_words(
-    session: Session, words: tuple[str, ...], plan: SearchPlan, *, none_found: bool
+    session: Session, wanted: tuple[str, ...], plan: SearchPlan, *, none_found: bool
 ) -> SearchPlan | None:
     """Return a plan in which other words replace those that nothing contains; None if one has no replacement."""
     replaced: list[tuple[str, ...]] = []
-    for word in plan.unmatched or words:
+    for word in plan.unmatched or wanted:
         terms = await search_terms.containing(session, word)
         if not terms and none_found:
             terms = await search_terms.resembling(session, word)
         if not terms:
             return None
         replaced.append(terms)
-    kept = (word for word in words if len(words) > 1 and word not in plan.unmatched)
+    kept = (word for word in wanted if len(wanted) > 1 and word not in plan.unmatched)
     others = (*kept, *(terms[0] for terms in replaced[1:]))
     return SearchPlan(plan.leads, plan.unmatched, replaced[0], others, plan.walked)

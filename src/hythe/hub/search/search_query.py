@@ -36,8 +36,8 @@ class SearchQuery(msgspec.Struct, frozen=True):
 
     def indexed_words(self, dialect: Dialect) -> tuple[str, ...]:
         """Return the words as the index of a database has them: each once, on SQLite without accents."""
-        words = self.words if dialect == "postgresql" else map(_without_accents, self.words)
-        return tuple(dict.fromkeys(word[:WORD_LENGTH] for word in words))
+        wanted = self.words if dialect == "postgresql" else map(_without_accents, self.words)
+        return tuple(dict.fromkeys(word[:WORD_LENGTH] for word in wanted))
 
 
 def _without_accents(word: str) -> str:

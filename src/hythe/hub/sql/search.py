@@ -43,7 +43,7 @@ _NAMESPACE = (
     .scalar_subquery()
 )
 _Found: TypeAlias = ReadOnlyColumnCollection[str, Any]
-"""The columns of what was found, of which some are ranked."""
+"""The columns by which candidates are ranked."""
 
 _ROWS = select(*COLUMNS).join_from(hub_repositories, namespaces).where(_ID.in_(bindparam("ids", expanding=True)))
 

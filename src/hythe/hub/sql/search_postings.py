@@ -94,9 +94,9 @@ async def audiences(session: Session, reader: Reader) -> tuple[Audience, ...]:
     return (PUBLIC_AUDIENCE, INTERNAL_AUDIENCE, *(Audience(row.id, row.name) for row in whole))
 
 
-async def plan(session: Session, words: Sequence[str], searched: Sequence[Audience]) -> SearchPlan:
+async def plan(session: Session, wanted: Sequence[str], searched: Sequence[Audience]) -> SearchPlan:
     """Return how to search for repositories that contain all words, or longer ones."""
-    asked = [(audience, word) for audience in searched for word in _remaining(words, audience)]
+    asked = [(audience, word) for audience in searched for word in _remaining(wanted, audience)]
     values: dict[str, Any] = {}
     for number, (audience, word) in enumerate(asked):
         values |= {f"audience{number}": audience.id, f"word{number}": word, f"word{number}_end": word + END}
@@ -106,20 +106,20 @@ async def plan(session: Session, words: Sequence[str], searched: Sequence[Audien
     leads = []
     for audience in searched:
         # A namespace whose name has all words leads with the empty one, which all contain.
-        rarest, *others = sorted(_remaining(words, audience), key=lambda word: (*counts[audience, word], -len(word)))
+        rarest, *others = sorted(_remaining(wanted, audience), key=lambda word: (*counts[audience, word], -len(word)))
         every, exact = counts[audience, rarest]
         if every:
             reach = Reach.ALL if every < MAX_WALKED else Reach.BEST if exact >= MAX_CANDIDATES else Reach.SOME
             leads.append(Lead(audience.id, rarest, tuple(others), reach))
     matched = {word for (_, word), (every, _) in counts.items() if every}
-    named = {word for audience in searched for word in words if word not in _remaining(words, audience)}
-    return SearchPlan(tuple(leads), tuple(word for word in words if word not in matched | named))
+    named = {word for audience in searched for word in wanted if word not in _remaining(wanted, audience)}
+    return SearchPlan(tuple(leads), tuple(word for word in wanted if word not in matched | named))
 
 
-def _remaining(words: Sequence[str], audience: Audience) -> tuple[str, ...]:
+def _remaining(wanted: Sequence[str], audience: Audience) -> tuple[str, ...]:
     """Return the words that begin no part of the namespace's name; the empty word if none remains."""
     parts = [part for part in audience.name.split("-") if part]
-    return tuple(word for word in words if not any(part.startswith(word) for part in parts)) or ("",)
+    return tuple(word for word in wanted if not any(part.startswith(word) for part in parts)) or ("",)
 
 
 @cache
@@ -166,47 +166,47 @@ def parameters(chosen: SearchPlan) -> dict[str, Any]:
         values[f"audience{number}"] = lead.audience
         values |= _texts(f"lead{number}", (lead.word, *lead.others))
     if chosen.terms:
-        values |= {"terms": chosen.terms, **_texts("beside", chosen.others)}
+        values |= {"terms": chosen.terms, **_texts("also", chosen.others)}
     return values
 
 
-def _texts(prefix: str, words: Sequence[str]) -> dict[str, str]:
+def _texts(prefix: str, wanted: Sequence[str]) -> dict[str, str]:
     values: dict[str, str] = {}
-    for number, word in enumerate(words):
+    for number, word in enumerate(wanted):
         values |= {f"{prefix}_{number}": word, f"{prefix}_{number}_end": word + END}
     return values
 
 
 @cache
-def _sources(shapes: tuple[tuple[int, Reach], ...], beside: int | None, walked: int) -> tuple[Select[tuple[int]], ...]:
+def _sources(shapes: tuple[tuple[int, Reach], ...], also: int | None, walked: int) -> tuple[Select[tuple[int]], ...]:
     found = [source for number, shape in enumerate(shapes) for source in _of_lead(number, *shape, walked)]
-    if beside is not None:
+    if also is not None:
         terms = select(_ID, search_postings.c.rank).where(
             _AUDIENCE.in_((PUBLIC_AUDIENCE.id, INTERNAL_AUDIENCE.id)), _WORD.in_(bindparam("terms", expanding=True))
         )
-        found.append(_examined(terms.limit(walked), [f"beside_{number}" for number in range(beside)]))
+        found.append(_examined(terms.limit(walked), [f"also_{number}" for number in range(also)]))
     return tuple(found)
 
 
 def _of_lead(number: int, others: int, reach: Reach, walked: int) -> Iterator[Select[tuple[int]]]:
-    words = [f"lead{number}_{each}" for each in range(others + 1)]
+    wanted = [f"lead{number}_{each}" for each in range(others + 1)]
     rows = select(_ID, search_postings.c.rank).where(bindparam(f"audience{number}") == _AUDIENCE)
     if reach is Reach.ALL:
-        yield _examined(rows.where(*_begins(_WORD, words[0])).limit(MAX_WALKED), words[1:])
+        yield _examined(rows.where(*_begins(_WORD, wanted[0])).limit(MAX_WALKED), wanted[1:])
         return
-    lead = bindparam(words[0], type_=_WORD.type)
+    lead = bindparam(wanted[0], type_=_WORD.type)
     best = search_postings.c.rank, _ID
     enough = walked if others else MAX_CANDIDATES
-    yield _examined(rows.where(lead == _WORD).order_by(*best).limit(enough), words[1:])
+    yield _examined(rows.where(lead == _WORD).order_by(*best).limit(enough), wanted[1:])
     if reach is Reach.SOME:
-        longer = rows.where(lead < _WORD, bindparam(f"{words[0]}_end") > _WORD)
-        yield _examined(longer.limit(enough), words[1:])
-        yield _examined(rows.where(literal_column("''") == _WORD).order_by(*best).limit(MAX_WALKED // 2), words)
+        longer = rows.where(lead < _WORD, bindparam(f"{wanted[0]}_end") > _WORD)
+        yield _examined(longer.limit(enough), wanted[1:])
+        yield _examined(rows.where(literal_column("''") == _WORD).order_by(*best).limit(MAX_WALKED // 2), wanted)
 
 
-def _examined(rows: Select[tuple[int, int]], words: Sequence[str]) -> Select[tuple[int]]:
+def _examined(rows: Select[tuple[int, int]], wanted: Sequence[str]) -> Select[tuple[int]]:
     """Select those of some rows whose repositories contain the words, too."""
     some = rows.subquery()
-    matching = select(some.c.repository_id).where(*(contains(some.c.repository_id, word) for word in words))
+    matching = select(some.c.repository_id).where(*(contains(some.c.repository_id, word) for word in wanted))
     found = matching.order_by(some.c.rank).limit(MAX_CANDIDATES).subquery()
     return select(found.c.repository_id)

@@ -46,8 +46,9 @@ ON CONFLICT DO NOTHING
 """
 _SUITABLE = f"length(word) BETWEEN {_SHORTEST_PART} AND {_LONGEST_TERM}"
 _NEW = f"{_SUITABLE} AND NOT EXISTS (SELECT 1 FROM search_term_forms WHERE kind = 's' AND form = word AND term = word)"
+_VALUES = ", ".join(f"({n})" for n in range(1, _LONGEST_TERM + 2))
 _NUMBERS = {
-    "sqlite": f"(SELECT column1 AS n FROM (VALUES {', '.join(f'({n})' for n in range(1, _LONGEST_TERM + 2))})) AS numbers",
+    "sqlite": f"(SELECT column1 AS n FROM (VALUES {_VALUES})) AS numbers",
     "postgresql": f"generate_series(1, {_LONGEST_TERM + 1}) AS numbers(n)",
 }
 
