@@ -10,7 +10,7 @@ from hythe.cli.setting_flags import add_setting_flags, load_settings
 from hythe.control_characters import escape_line
 
 if TYPE_CHECKING:
-    from hythe.server.doctor.finding import Finding
+    from hythe.server.doctor.diagnosis import Diagnosis
 
 SUBJECT_WIDTH = 15
 
@@ -28,11 +28,11 @@ def _examine(arguments: Namespace) -> int:
     import asyncio
     import logging
 
+    from hythe.server.doctor.diagnosis import Severity
     from hythe.server.doctor.examination import examine
-    from hythe.server.doctor.finding import Severity
 
     settings = load_settings(arguments).settings
-    found: list[Finding] = []
+    found: list[Diagnosis] = []
 
     async def run() -> None:
         async for finding in examine(settings, unknown_variables()):
@@ -54,7 +54,7 @@ def _examine(arguments: Namespace) -> int:
     return 1 if problems else 0
 
 
-def _print(finding: "Finding") -> None:
+def _print(finding: "Diagnosis") -> None:
     mark = {"good": "ok", "warning": "warning", "problem": "PROBLEM"}[finding.severity.value]
     print(f"{finding.subject:<{SUBJECT_WIDTH}} {mark:<8} {escape_line(finding.message)}")
     if finding.hint:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hythe.builds.service import BuildsServices
 from hythe.hub.actor import HubActor
-from hythe.server.doctor.finding import Finding, good, problem, warning
+from hythe.server.doctor.diagnosis import Diagnosis, good, problem, warning
 from hythe.server.worker import builds_folder
 from hythe.settings import Settings
 from hythe.worker.builders.selection import version_of
@@ -21,7 +21,7 @@ SUBJECT = "builds"
 _HOST = "docs/builds.md lists what builds need from their host; builds_workers = 0 runs none here"
 
 
-async def examine_builder(settings: Settings) -> AsyncIterator[Finding]:
+async def examine_builder(settings: Settings) -> AsyncIterator[Diagnosis]:
     """Yield whether this machine can build; nothing if it should not."""
     if settings.builds_workers == 0:
         return
@@ -32,7 +32,7 @@ async def examine_builder(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
 
 
-def _builder(external: ExternalBuilder | None) -> Iterator[Finding]:
+def _builder(external: ExternalBuilder | None) -> Iterator[Diagnosis]:
     try:
         if external is not None:
             yield good(SUBJECT, f"builder: {version_of(external)}")
@@ -45,7 +45,7 @@ def _builder(external: ExternalBuilder | None) -> Iterator[Finding]:
         yield problem(SUBJECT, f"the builder does not respond: {error}", "check builds_builder, and start the builder")
 
 
-def _isolation(settings: Settings) -> Iterator[Finding]:
+def _isolation(settings: Settings) -> Iterator[Diagnosis]:
     folder: Path = builds_folder(settings)
     try:
         isolation = choose_isolation(folder, settings.builds_first_uid, weaker=settings.builds_isolation == "weaker")
@@ -57,7 +57,7 @@ def _isolation(settings: Settings) -> Iterator[Finding]:
         yield warning(SUBJECT, missing, _HOST)
 
 
-async def examine_workers(settings: Settings, builds: BuildsServices) -> AsyncIterator[Finding]:
+async def examine_workers(settings: Settings, builds: BuildsServices) -> AsyncIterator[Diagnosis]:
     """Yield whether workers are connected, and have the version of this program."""
     ours = version("hythe")
     workers = [worker for worker in await builds.worker_administration.list(HubActor.operator()) if worker.connected]

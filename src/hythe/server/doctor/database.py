@@ -15,7 +15,7 @@ from hythe.database import SchemaError, UnavailableError
 from hythe.database.opening import sqlite_in_use
 from hythe.database.schema import newest_revision, present_revision
 from hythe.database.sqlite import SQLITE_FILE
-from hythe.server.doctor.finding import Finding, good, problem, warning
+from hythe.server.doctor.diagnosis import Diagnosis, good, problem, warning
 from hythe.server.processes import process_count
 from hythe.settings import Settings
 
@@ -52,7 +52,7 @@ def _read_only(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
 
 
-async def examine_database(settings: Settings) -> AsyncIterator[Finding]:
+async def examine_database(settings: Settings) -> AsyncIterator[Diagnosis]:
     """Yield the state of the database without changing it."""
     if settings.database_url:
         async for finding in _postgresql(settings):
@@ -69,7 +69,7 @@ async def examine_database(settings: Settings) -> AsyncIterator[Finding]:
         yield finding
 
 
-def _sqlite(file: Path) -> list[Finding]:
+def _sqlite(file: Path) -> list[Diagnosis]:
     try:
         schema = _schema(_revision(file), "the next start of the hub upgrades it")
         with closing(_read_only(file)) as connection:
@@ -78,7 +78,7 @@ def _sqlite(file: Path) -> list[Finding]:
         return [problem(SUBJECT, f"{file} cannot be read: {error}", "check its owner, or restore a backup")]
 
 
-def _damage(connection: sqlite3.Connection, file: Path) -> Finding:
+def _damage(connection: sqlite3.Connection, file: Path) -> Diagnosis:
     give_up = time.monotonic() + CHECK_TIME
     connection.set_progress_handler(lambda: int(time.monotonic() > give_up), 10_000)
     try:
@@ -115,7 +115,7 @@ def _ask(connection: Connection) -> _Server:
     return _Server(revision, row[0], row[1], row[2], row[3], row[4], asked_at)
 
 
-async def _postgresql(settings: Settings) -> AsyncIterator[Finding]:
+async def _postgresql(settings: Settings) -> AsyncIterator[Diagnosis]:
     from hythe.database.postgresql import in_transaction
 
     try:
@@ -147,7 +147,7 @@ async def _postgresql(settings: Settings) -> AsyncIterator[Finding]:
         )
 
 
-def _schema(present: str | None, hint: str) -> Finding:
+def _schema(present: str | None, hint: str) -> Diagnosis:
     newest = newest_revision()
     if present == newest:
         return good(SUBJECT, f"the schema is at revision {newest}, as this version needs")

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from hythe.server.doctor.finding import Finding, good, problem, warning
+from hythe.server.doctor.diagnosis import Diagnosis, good, problem, warning
 from hythe.server.health import MIN_FREE
 from hythe.settings import Settings
 
@@ -22,7 +22,7 @@ NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "
 """File systems whose locks or syncs SQLite cannot rely on."""
 
 
-def examine_disk(settings: Settings) -> Iterator[Finding]:
+def examine_disk(settings: Settings) -> Iterator[Diagnosis]:
     """Yield the state of the disks of the data folder and the folder of builds."""
     data = settings.data_folder
     yield from _space(data, "the data folder")
@@ -39,7 +39,7 @@ def examine_disk(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _space(folder: Path, name: str) -> Iterator[Finding]:
+def _space(folder: Path, name: str) -> Iterator[Diagnosis]:
     usage, files = shutil.disk_usage(folder), os.statvfs(folder)
     share = usage.free / usage.total if usage.total else 0
     state = f"{name} ({folder}) has {usage.free / (1 << 30):.1f} GiB ({share:.0%}) free"
@@ -54,7 +54,7 @@ def _space(folder: Path, name: str) -> Iterator[Finding]:
         yield good(SUBJECT, state)
 
 
-def _modes(data: Path) -> Iterator[Finding]:
+def _modes(data: Path) -> Iterator[Diagnosis]:
     for path, what in ((data / "secret.key", "decrypts signing keys"), (data / "hythe.db", "has password hashes")):
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield problem(SUBJECT, f"other users of this machine can read {path}, which {what}", f"chmod 600 {path}")

@@ -9,8 +9,8 @@ from hythe.database import DatabaseError
 from hythe.registry.storage.port import StorageError
 from hythe.server.doctor.builds import examine_builder, examine_workers
 from hythe.server.doctor.database import can_be_opened, examine_database
+from hythe.server.doctor.diagnosis import Diagnosis, good, problem
 from hythe.server.doctor.disk import examine_disk
-from hythe.server.doctor.finding import Finding, good, problem
 from hythe.server.doctor.mail import examine_mail
 from hythe.server.doctor.public_address import examine_public_address
 from hythe.server.doctor.settings import examine_settings
@@ -22,10 +22,10 @@ from hythe.settings import Settings, SettingsError
 TIME_LIMIT = 60.0
 """Seconds that one examination may take."""
 
-Examination: TypeAlias = Callable[[Settings], AsyncIterator[Finding]]
+Examination: TypeAlias = Callable[[Settings], AsyncIterator[Diagnosis]]
 
 
-async def examine(settings: Settings, unknown: Iterable[tuple[str, str]]) -> AsyncIterator[Finding]:
+async def examine(settings: Settings, unknown: Iterable[tuple[str, str]]) -> AsyncIterator[Diagnosis]:
     """Yield all findings; ``unknown`` are HYTHE_ variables that are no settings, each with the closest known one."""
     for finding in (*examine_settings(settings, unknown), *examine_tls(settings)):
         yield finding
@@ -48,7 +48,7 @@ async def examine(settings: Settings, unknown: Iterable[tuple[str, str]]) -> Asy
             yield finding
 
 
-async def _installation(settings: Settings) -> AsyncIterator[Finding]:
+async def _installation(settings: Settings) -> AsyncIterator[Diagnosis]:
     """Open the hub: its key, its database and its blob store must belong together."""
     try:
         async with open_hub(settings) as services:
@@ -60,7 +60,7 @@ async def _installation(settings: Settings) -> AsyncIterator[Finding]:
         yield problem("installation", str(error), hint)
 
 
-async def _within_time(subject: str, examination: Examination, settings: Settings) -> AsyncIterator[Finding]:
+async def _within_time(subject: str, examination: Examination, settings: Settings) -> AsyncIterator[Diagnosis]:
     """Yield the findings of an examination; one that fails or takes too long is a finding, too."""
     try:
         async with asyncio.timeout(TIME_LIMIT), aclosing(_started(examination, settings)) as findings:
@@ -75,6 +75,6 @@ async def _within_time(subject: str, examination: Examination, settings: Setting
             yield finding
 
 
-async def _started(examination: Examination, settings: Settings) -> AsyncGenerator[Finding, None]:
+async def _started(examination: Examination, settings: Settings) -> AsyncGenerator[Diagnosis, None]:
     async for finding in examination(settings):
         yield finding

@@ -3,13 +3,13 @@
 from collections.abc import AsyncIterator
 
 from hythe.hub.mail.mailer import Mailer, MailFailed
-from hythe.server.doctor.finding import Finding, good, problem, warning
+from hythe.server.doctor.diagnosis import Diagnosis, good, problem, warning
 from hythe.settings import Settings
 
 SUBJECT = "mail"
 
 
-async def examine_mail(settings: Settings) -> AsyncIterator[Finding]:
+async def examine_mail(settings: Settings) -> AsyncIterator[Diagnosis]:
     """Yield whether the hub can send e-mail."""
     mailer = Mailer(settings)
     if not mailer.configured:

@@ -12,7 +12,7 @@ import msgspec
 
 from hythe.server.connection_report import CONNECTION_PATH, ConnectionReport
 from hythe.server.doctor.database import MAX_SKEW
-from hythe.server.doctor.finding import Finding, good, problem, warning
+from hythe.server.doctor.diagnosis import Diagnosis, good, problem, warning
 from hythe.server.health import READY_PATH
 from hythe.settings import Settings
 
@@ -29,7 +29,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=20, connect=5)
 _PROXY_HINT = "docs/nginx.conf is a configuration that works; name the proxy in trusted_proxies"
 
 
-async def examine_public_address(settings: Settings) -> AsyncIterator[Finding]:
+async def examine_public_address(settings: Settings) -> AsyncIterator[Diagnosis]:
     """Yield what clients meet at the public URL, or at the address on which the hub listens."""
     url = settings.public_url.rstrip("/") or _local_url(settings)
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
@@ -91,7 +91,7 @@ def _unreachable(url: str, error: Exception) -> _Unreachable:
     )
 
 
-def _compare(settings: Settings, url: str, report: ConnectionReport) -> list[Finding]:
+def _compare(settings: Settings, url: str, report: ConnectionReport) -> list[Diagnosis]:
     found = []
     asked = urlsplit(url)
     if report.address == FORGED_ADDRESS:
@@ -139,7 +139,7 @@ def _skew(date: str) -> float:
         return 0.0
 
 
-async def _readiness(session: aiohttp.ClientSession, url: str) -> AsyncIterator[Finding]:
+async def _readiness(session: aiohttp.ClientSession, url: str) -> AsyncIterator[Diagnosis]:
     try:
         async with session.get(url + READY_PATH) as response:
             state = await response.json(content_type=None)
@@ -153,8 +153,8 @@ async def _readiness(session: aiohttp.ClientSession, url: str) -> AsyncIterator[
         yield good("server", "ready")
 
 
-async def _large_body(session: aiohttp.ClientSession, url: str) -> AsyncIterator[Finding]:
-    """Send a body without credentials, for want of which the hub refuses it; a proxy that limits sizes says 413."""
+async def _large_body(session: aiohttp.ClientSession, url: str) -> AsyncIterator[Diagnosis]:
+    """Send a body without credentials: the hub refuses it with 401, a proxy that limits sizes with 413."""
     try:
         async with session.post(f"{url}/v2/doctor/probe/blobs/uploads/", data=bytes(LARGE_BODY)) as response:
             status = response.status

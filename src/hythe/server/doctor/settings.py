@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
-from hythe.server.doctor.finding import Finding, good, warning
+from hythe.server.doctor.diagnosis import Diagnosis, good, warning
 from hythe.settings import Settings
 
 SUBJECT = "settings"
 
 
-def examine_settings(settings: Settings, unknown: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+def examine_settings(settings: Settings, unknown: Iterable[tuple[str, str]]) -> Iterator[Diagnosis]:
     """Yield what is wrong with the settings; ``unknown`` are HYTHE_ variables with the closest known one."""
     before = 0
     for finding in (*_variables(unknown), *_addresses(settings), *_servers(settings), *_accounts(settings)):
@@ -19,13 +19,13 @@ def examine_settings(settings: Settings, unknown: Iterable[tuple[str, str]]) -> 
         yield good(SUBJECT, "valid, and fit together")
 
 
-def _variables(unknown: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+def _variables(unknown: Iterable[tuple[str, str]]) -> Iterator[Diagnosis]:
     for name, near in unknown:
         advice = f"rename it to {near}" if near else "remove it; 'hythe settings' lists all settings"
         yield warning(SUBJECT, f"the environment variable {name} is no setting and has no effect", advice)
 
 
-def _addresses(settings: Settings) -> Iterator[Finding]:
+def _addresses(settings: Settings) -> Iterator[Diagnosis]:
     if _is_loopback(settings.address[0]):
         return
     if not settings.tls_cert and not settings.public_url.startswith("https:"):
@@ -49,7 +49,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _servers(settings: Settings) -> Iterator[Finding]:
+def _servers(settings: Settings) -> Iterator[Diagnosis]:
     if settings.public_url.startswith("https:") and not settings.tls_cert and not settings.trusted_proxies:
         yield warning(
             SUBJECT,
@@ -65,7 +65,7 @@ def _servers(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _accounts(settings: Settings) -> Iterator[Finding]:
+def _accounts(settings: Settings) -> Iterator[Diagnosis]:
     if not settings.mail_server and settings.require_confirmed_email:
         yield warning(
             SUBJECT,

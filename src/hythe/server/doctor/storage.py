@@ -8,13 +8,13 @@ import aiohttp
 from hythe.oci.digest import Digest
 from hythe.registry.storage import open_blob_store
 from hythe.registry.storage.port import BlobStore, Redirect, StorageError
-from hythe.server.doctor.finding import Finding, good, problem, warning
+from hythe.server.doctor.diagnosis import Diagnosis, good, problem, warning
 from hythe.settings import Settings
 
 SUBJECT = "storage"
 
 
-async def examine_storage(settings: Settings) -> AsyncIterator[Finding]:
+async def examine_storage(settings: Settings) -> AsyncIterator[Diagnosis]:
     """Yield the state of the blob store. Leaves nothing in it."""
     place = settings.blob_store or str(settings.data_folder / "blobs")
     content = secrets.token_bytes(32)
@@ -38,7 +38,7 @@ async def examine_storage(settings: Settings) -> AsyncIterator[Finding]:
         await blobs.close()
 
 
-async def _redirect(blobs: BlobStore, digest: Digest, content: bytes) -> AsyncIterator[Finding]:
+async def _redirect(blobs: BlobStore, digest: Digest, content: bytes) -> AsyncIterator[Diagnosis]:
     located = await blobs.locate(digest, len(content))
     if not isinstance(located, Redirect):
         return

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from hythe.server.certificate import Certificate
-from hythe.server.doctor.finding import Finding, good, problem, warning
+from hythe.server.doctor.diagnosis import Diagnosis, good, problem, warning
 from hythe.settings import Settings, SettingsError
 
 SUBJECT = "TLS"
@@ -17,7 +17,7 @@ SOON = timedelta(days=14)
 """How long before its end a certificate should have been renewed."""
 
 
-def examine_tls(settings: Settings, now: datetime | None = None) -> Iterator[Finding]:
+def examine_tls(settings: Settings, now: datetime | None = None) -> Iterator[Diagnosis]:
     """Yield the state of the certificate; nothing without one."""
     if not settings.tls_cert:
         return

@@ -15,7 +15,7 @@ class Severity(Enum):
     """Does not work, or lets strangers in."""
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Diagnosis(msgspec.Struct, frozen=True):
     """One line of an examination. ``subject`` is the part that was examined; ``hint`` says what to do."""
 
     subject: str
@@ -24,16 +24,16 @@ class Finding(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-def good(subject: str, message: str) -> Finding:
+def good(subject: str, message: str) -> Diagnosis:
     """Return the finding that something works."""
-    return Finding(subject, Severity.GOOD, message)
+    return Diagnosis(subject, Severity.GOOD, message)
 
 
-def warning(subject: str, message: str, hint: str) -> Finding:
+def warning(subject: str, message: str, hint: str) -> Diagnosis:
     """Return the finding that something should be looked at."""
-    return Finding(subject, Severity.WARNING, message, hint)
+    return Diagnosis(subject, Severity.WARNING, message, hint)
 
 
-def problem(subject: str, message: str, hint: str) -> Finding:
+def problem(subject: str, message: str, hint: str) -> Diagnosis:
     """Return the finding that something does not work."""
-    return Finding(subject, Severity.PROBLEM, message, hint)
+    return Diagnosis(subject, Severity.PROBLEM, message, hint)
