@@ -3,7 +3,7 @@
 A data folder with a SQLite database has one server: two of them would each believe to be alone in limits that a server
 counts itself, and collect garbage and send mail twice. Several servers may share a folder if the database is
 PostgreSQL, which coordinates them. The kernel releases the lock with the last process that holds it, however that ends.
-Verbs of ``hythe admin`` and ``hythe registry`` take no lock: they may run beside a server.
+Verbs of ``hythe admin`` and ``hythe registry`` take no lock: they may run while a server does.
 """
 
 import fcntl
