@@ -71,11 +71,11 @@ class BackupTask:
     ) -> BackupManifest:
         """Make the backup and return its manifest; then delete all but the newest ``keep`` ones, unless that is 0.
 
-        ``secret_key`` becomes a part of the backup, if the vault is encrypted. Raises GarbageHeld, HoldLost,
+        ``secret_key`` becomes a part of the backup: give it for an encrypted vault only. Raises GarbageHeld, HoldLost,
         BackupError and the errors of database, blob store and vault.
         """
         async with hold_garbage(self._database, HOLD):
-            manifest = await self._make(open_source, version, secret_key if self._vault.encrypted else None)
+            manifest = await self._make(open_source, version, secret_key)
             if keep:
                 self._progress.begin("deleting old backups")
                 self.pruned = await prune(self._vault, keep)

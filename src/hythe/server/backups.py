@@ -68,7 +68,8 @@ async def back_up(
         row = await find_installation(stores.database)
         vault = await make_vault(place, row.id, plan.passphrase)
         task = BackupTask(stores.database, stores.blobs, vault, progress, plan.verify)
-        manifest = await task.run(lambda: _snapshot(settings), version("hythe"), _secret_key(installation), plan.keep)
+        secret_key = _secret_key(installation) if vault.encrypted else None
+        manifest = await task.run(lambda: _snapshot(settings), version("hythe"), secret_key, plan.keep)
         return manifest, task.pruned
 
 

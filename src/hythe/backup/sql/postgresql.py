@@ -36,6 +36,7 @@ class PostgreSQLRows:
 
     def __init__(self, connection: Any, revision: str) -> None:
         self._connection = connection
+        self._cursors = 0
         self.revision = revision
 
     async def rows(self, table: TableShape) -> AsyncIterator[Sequence[Row]]:
@@ -50,9 +51,13 @@ class PostgreSQLRows:
             yield rows
 
     async def _batches(self, text: str, size: int) -> AsyncIterator[Sequence[Row]]:
-        cursor = await self._connection.cursor(text)
-        while records := await cursor.fetch(size):
+        # Not asyncpg's cursors: they stay open until the transaction ends, and an open one forbids ALTER TABLE.
+        self._cursors += 1
+        name = f"rows_{self._cursors}"
+        await self._connection.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {text}")
+        while records := await self._connection.fetch(f"FETCH {size} FROM {name}"):
             yield [tuple(record) for record in records]
+        await self._connection.execute(f"CLOSE {name}")
 
     async def last_ids(self) -> Mapping[str, int]:
         """See RowSource.last_ids."""

@@ -56,7 +56,11 @@ class SQLiteRows:
         places = ", ".join("?" * len(table.columns))
         text = f"INSERT INTO {table.name} ({_names(table.columns)}) VALUES ({places})"  # noqa: S608
         async for rows in batches:
-            await asyncio.to_thread(self._connection.executemany, text, convert([tuple(row) for row in rows]))
+            await asyncio.to_thread(self._insert, text, convert([tuple(row) for row in rows]))
+
+    def _insert(self, text: str, rows: Sequence[Row]) -> None:
+        # A cursor that is deleted in another thread would reset the next statement while that runs.
+        self._connection.executemany(text, rows).close()
 
     async def set_unfinished(self, blob_store: str | None) -> None:
         """See RowTarget.set_unfinished."""
