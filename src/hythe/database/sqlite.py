@@ -21,6 +21,7 @@ from hythe.database.long_reads import LongReads, LongReadSession
 from hythe.database.port import Dialect, Parameters
 from hythe.database.sqlite_changes import SQLiteChanges
 from hythe.database.sqlite_errors import sqlite_errors
+from hythe.database.sqlite_file import WatchedFile, uri_of
 from hythe.database.sqlite_statements import all_rows, first_row, run, sqlite_statements
 from hythe.database.syncing import LogSync
 from hythe.database.values import check_values
@@ -55,6 +56,7 @@ class SQLiteDatabase:
     def __init__(self, path: Path) -> None:
         """Open the file at ``path``; its folder must exist."""
         self._path = path
+        self._file = WatchedFile(path)
         self._engine = sqlite_engine(path)
         self._statements = sqlite_statements()
         self._idle: list[SQLiteSession] = []
@@ -65,12 +67,14 @@ class SQLiteDatabase:
         self.log = LogSync(path)
 
     def _open(self) -> "SQLiteSession":
+        self._file.require()
         return SQLiteSession(self._engine.connect(), self._statements)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator["SQLiteSession"]:
         """See Database.reading."""
         note_read()
+        self._file.require_lately()
         with sqlite_errors(self._path):
             session = self._idle.pop() if self._idle else self._open()
             session.turn_ends = perf_counter() + TURN
@@ -84,6 +88,7 @@ class SQLiteDatabase:
     async def reading_long(self, seconds: float) -> AsyncIterator[LongReadSession]:
         """See Database.reading_long."""
         note_read()
+        self._file.require()
         with sqlite_errors(self._path):
             async with self._long_reads.session(seconds) as session:
                 yield session
@@ -93,6 +98,7 @@ class SQLiteDatabase:
         """See Database.writing."""
         with sqlite_errors(self._path):
             async with self._turn:
+                self._file.require()
                 session = self._writer = self._writer or self._open()
                 await _begin(session.raw)
                 session.turn_ends = perf_counter() + TURN
@@ -199,12 +205,14 @@ def make_private(data: Path) -> None:
 
 
 def sqlite_engine(path: Path) -> Engine:
-    """Return an engine with connections set up for this package, which starts transactions itself."""
+    """Return an engine for an existing file, set up for this package, which starts transactions itself."""
     engine = create_engine(
-        f"sqlite:///{path}",
+        "sqlite://",
+        creator=lambda: sqlite3.connect(
+            uri_of(path), uri=True, check_same_thread=False, timeout=0, cached_statements=512
+        ),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={"check_same_thread": False, "timeout": 0, "cached_statements": 512},
     )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "before_cursor_execute", _check)

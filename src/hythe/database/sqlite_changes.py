@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hythe.database.changes import MAX_TOPICS, Changes
 from hythe.database.sqlite_errors import sqlite_errors
+from hythe.database.sqlite_file import uri_of
 
 _LAST = "SELECT coalesce(max(position), 0) FROM changes"
 _CHANGED = "SELECT position, topic FROM changes WHERE position > ? ORDER BY position LIMIT ?"
@@ -31,7 +32,7 @@ class SQLiteChanges(Changes):
         connection = self._connection
         with sqlite_errors(self._path):
             if connection is None:
-                connection = self._connection = sqlite3.connect(self._path, isolation_level=None)
+                connection = self._connection = sqlite3.connect(uri_of(self._path), uri=True, isolation_level=None)
             version: int = connection.execute("PRAGMA data_version").fetchone()[0]
             if version != self._version:
                 self._look(connection)

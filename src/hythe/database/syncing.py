@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hythe.database.port import UnavailableError
+from hythe.database.sqlite_file import uri_of
 
 COMMITS_BETWEEN_CHECKPOINTS = 250
 """Number of commits after which the log is copied into the file; a registry's commit writes 3 to 10 pages of 4 KiB."""
@@ -148,6 +149,6 @@ class LogSync:
 
 
 def _connect(database: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(uri_of(database), uri=True, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
