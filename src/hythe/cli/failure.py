@@ -50,6 +50,7 @@ EXIT_STATUSES = {
     "hythe.server.listening.CannotListen": ExitStatus(1),
     "hythe.telemetry.tracing.TracingUnavailable": ExitStatus(1),
     "hythe.server.data_lock.DataInUse": ExitStatus(7),
+    "hythe.worker.folder_lock.FolderInUse": ExitStatus(7),
     "hythe.registry.htpasswd.HtpasswdError": ExitStatus(1),
     "hythe.registry.importing.NoRegistryFolder": ExitStatus(2),
     "hythe.oci.instruction.InvalidInstruction": ExitStatus(2, "'hythe help commit' shows examples"),

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hythe.cli.command import Command, CommandFailed
+from hythe.cli.failure import explain
 from hythe.cli.setting_flags import add_setting_flags, load_settings
 from hythe.control_characters import escape_line
 from hythe.unbuffered import write_text
 
 if TYPE_CHECKING:
-    from hythe.worker.isolation.selection import ExternalBuilder
+    from hythe.settings import Settings
+    from hythe.worker.isolation.selection import ExternalBuilder, Isolation
 
 SETTINGS = (
     "worker_token",
@@ -52,25 +54,23 @@ def _run(arguments: Namespace) -> int:
     report = _report_json if load_settings(arguments).settings.log_format == "json" else _report
     try:
         return _work(arguments, report)
-    except CommandFailed as error:
+    except Exception as error:
         if report is _report:
             raise
-        report(f"{error}; hint: {error.hint}")
-        return error.code
+        message, hint, code = explain(error)
+        report(f"{message}; hint: {hint}" if hint else message)
+        return code
 
 
 def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
     signal.signal(signal.SIGHUP, lambda *_: report("SIGHUP has no effect: restart the worker to change its settings"))
-    import msgspec
-
     from hythe.settings import InvalidValue, SettingsError
     from hythe.settings.addresses import parse_http_url
     from hythe.settings.folders import FOLDER_CHECKS
     from hythe.telemetry.tracing import traces
 
     try:
-        from hythe.worker.errors import IsolationUnavailable
-        from hythe.worker.isolation.selection import ExternalBuilder, choose_isolation
+        from hythe.worker.folder_lock import folder_locked
         from hythe.worker.worker import Worker
     except ModuleNotFoundError as error:
         raise CommandFailed(f"{error.name} is not installed", "pip install 'hythe[worker]'") from error
@@ -83,6 +83,32 @@ def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
         raise SettingsError(f"--url: {error}") from error
     settings = loaded.settings
     folder = Path(settings.builds_folder or FOLDER).absolute()
+    if arguments.check:
+        return 0 if _isolate(folder, settings, report)[1] else 1
+    with folder_locked(folder, report, wait=arguments.stop_on_eof) as held:
+        if not held:
+            return 0
+        isolation, _ = _isolate(folder, settings, report)
+        if not settings.worker_token:
+            raise CommandFailed("no worker token", "set HYTHE_WORKER_TOKEN to the worker_token of the hub")
+        os.environ.pop("HYTHE_WORKER_TOKEN", None)
+        worker = Worker(arguments.url, settings.worker_token, isolation, report, concurrency=arguments.concurrency)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        if arguments.stop_on_eof:
+            threading.Thread(target=_stop_at_end_of_input, args=(worker.stop,), daemon=True).start()
+        with traces("hythe-worker", settings.otlp_endpoint):
+            worker.run()
+    return 0
+
+
+def _isolate(folder: Path, settings: "Settings", report: Callable[[str], None]) -> "tuple[Isolation, bool]":
+    """Report and return the isolation of builds, and whether their builder is available. Raises CommandFailed."""
+    import msgspec
+
+    from hythe.worker.errors import IsolationUnavailable
+    from hythe.worker.isolation.selection import ExternalBuilder, choose_isolation
+
     try:
         isolation = choose_isolation(folder, settings.builds_first_uid, weaker=settings.builds_isolation == "weaker")
     except (IsolationUnavailable, OSError) as error:
@@ -94,20 +120,7 @@ def _work(arguments: Namespace, report: Callable[[str], None]) -> int:
     report(f"isolation: {isolation}")
     for problem in isolation.missing:
         report(f"missing: {problem}")
-    available = external is None or _is_available(external, report)
-    if arguments.check:
-        return 0 if available else 1
-    if not settings.worker_token:
-        raise CommandFailed("no worker token", "set HYTHE_WORKER_TOKEN to the worker_token of the hub")
-    os.environ.pop("HYTHE_WORKER_TOKEN", None)
-    worker = Worker(arguments.url, settings.worker_token, isolation, report, concurrency=arguments.concurrency)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
-    if arguments.stop_on_eof:
-        threading.Thread(target=_stop_at_end_of_input, args=(worker.stop,), daemon=True).start()
-    with traces("hythe-worker", settings.otlp_endpoint):
-        worker.run()
-    return 0
+    return isolation, external is None or _is_available(external, report)
 
 
 def _is_available(external: "ExternalBuilder", report: Callable[[str], None]) -> bool:

@@ -87,9 +87,9 @@ class Worker:
             try:
                 job = polling.claim(self._claim)
             except (ClientError, JobLost) as error:
-                if not self._stopped.is_set():
+                # After the pause: a server that stops ends its worker, too, which has nothing to report then.
+                if not self._stopped.wait(RETRY_DELAY):
                     self._report(f"cannot claim a build: {error}")
-                    self._stopped.wait(RETRY_DELAY)
                 continue
             if job is None or self._stopped.is_set():
                 continue
