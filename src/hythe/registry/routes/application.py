@@ -115,6 +115,9 @@ class RegistryApplication:
     async def _handle(self, scope: Scope, receive: Receive) -> Response:
         access = self._registry.access
         target = parse_target(scope["path"])
+        if target is not None and target.endpoint is RegistryRoute.BASE:
+            # No or invalid credentials need no database, but clients would take a 401 for that of a working registry.
+            await self._registry.liveness.require()
         actor = await access.authenticate(find_header(scope, b"authorization"), _address(scope))
         note_user(actor.name)
         if target is None:
