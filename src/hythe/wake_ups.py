@@ -7,7 +7,7 @@ from collections.abc import Callable
 class WakeUp(asyncio.Event):
     """An event that a server which consists of several processes announces to all of them.
 
-    It only saves time: whoever waits looks again after a while, because another server may have made the change.
+    It only saves time: a task that waits looks again after a while, because another server may have made the change.
     """
 
     def __init__(self) -> None:
@@ -16,12 +16,12 @@ class WakeUp(asyncio.Event):
         """Tells the other processes; does nothing in a server that is alone."""
 
     def set(self) -> None:
-        """Wake whoever waits, here and in other processes."""
+        """Wake the tasks that wait, here and in other processes."""
         self.set_here()
         self.announce()
 
     def set_here(self) -> None:
-        """Wake whoever waits in this process."""
+        """Wake the tasks that wait in this process."""
         super().set()
 
 

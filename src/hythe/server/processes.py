@@ -342,8 +342,8 @@ class _Supervisor:
     def _stop(self) -> None:
         """Stop all processes; the second call ends them without waiting for requests."""
         first = self._stop_by is None
-        patience = self._settings.drain_delay + self._settings.stop_timeout + KILL_DELAY
-        self._stop_by = time.monotonic() + (patience if first else KILL_DELAY)
+        graceful = self._settings.drain_delay + self._settings.stop_timeout + KILL_DELAY
+        self._stop_by = time.monotonic() + (graceful if first else KILL_DELAY)
         for listener in self._listeners:  # the processes have their own descriptors, and close them in their time
             listener.close()
         for process in self._processes.values():

@@ -109,6 +109,6 @@ class Siblings:
             self._actions[message]()
 
     def _send(self, message: str) -> None:
-        # A full or closed channel loses a wake-up: whoever waits for it looks again by itself after a while.
+        # A full or closed channel loses a wake-up: a task that waits for it looks again by itself after a while.
         with contextlib.suppress(OSError):
             self._channel.send(message.encode())
