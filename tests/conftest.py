@@ -38,6 +38,7 @@ pytest_plugins = [
     "tests.parts.hythe_containers",
     "tests.parts.ldap_server",
     "tests.parts.oidc_provider",
+    "tests.parts.otlp_receiver",
     "tests.parts.s3",
     "tests.parts.ssh_server",
 ]

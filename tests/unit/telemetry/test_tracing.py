@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import literal, select
+from tests.parts.hub import HytheServer
+from tests.parts.otlp_receiver import OTLPReceiver
+from tests.security.registry_client import RegistryClient
 
 from hythe.database import open_database
 from hythe.server.tracing import traced_application, traced_blobs
@@ -145,3 +148,26 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         tracing.start("test", "http://127.0.0.1:4318")
 
     assert "pip install 'hythe[telemetry]'" in raised.value.hint
+
+
+def test_a_collector_gets_the_spans_of_each_process(
+    start_hub: Callable[..., HytheServer], otlp_receiver: OTLPReceiver
+) -> None:
+    """Over OTLP, at the latest when the server stops; with the trace of a trusted proxy, and without values."""
+    flags = ("--processes", "2", "--builds-workers", "0", "--trusted-proxies", "127.0.0.1")
+    hub = start_hub([*flags, "--otlp-endpoint", otlp_receiver.endpoint])
+    client, header = RegistryClient(hub.url), {"traceparent": PARENT}
+    statuses = {client.status("GET", "/v2/alice/secret/manifests/1?x=private", header) for _ in range(20)}
+    assert hub.stop() == 0
+
+    assert statuses == {401}
+    assert otlp_receiver.problems == []
+    _, trace, caller, _ = PARENT.split("-")
+    ours = [span for span in otlp_receiver.spans if span.trace == trace]
+    requests = {span.span: span for span in ours if span.parent == caller}
+    assert {span.name for span in requests.values()} == {"GET /v2/{name}/manifests/{reference}"}
+    assert len(requests) == 20
+    assert {span.attributes["http.response.status_code"] for span in requests.values()} == {401}
+    assert any(span.name == "SELECT" and span.parent in requests for span in ours)
+    assert "private" not in str(ours)
+    assert {span.service for span in otlp_receiver.spans} == {"hythe"}
