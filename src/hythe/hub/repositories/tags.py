@@ -112,10 +112,13 @@ class TagService:
     async def _tags(self, actor: HubActor, name: str, repository_id: int, rows: Iterable[Row[Any]]) -> tuple[Tag, ...]:
         owner = namespace_of(name)
         summaries = [(row, await self._summary(owner, row.content, row.media_type)) for row in rows]
-        sizes = await self._child_sizes(owner, repository_id, [summary for _, summary in summaries if summary])
+        shown = [summary for _, summary in summaries if summary]
+        sizes = await self._child_sizes(owner, repository_id, shown)
+        single = (summary.config for summary in shown if summary.kind is not ManifestKind.INDEX)
+        platforms = await self._platforms.of(actor, name, filter(None, single))
         tags = []
         for row, summary in summaries:
-            images = await self._images(actor, name, row.digest, summary, sizes) if summary else ()
+            images = _images(row.digest, summary, sizes, platforms) if summary else ()
             size = images[0].size if images else 0
             moved = (row.moved_at, row.moved_by)
             tags.append(Tag(row.name, row.digest, row.media_type, size, *moved, images))
@@ -150,12 +153,13 @@ class TagService:
             del self._sizes[next(iter(self._sizes))]
         self._sizes[digest] = size
 
-    async def _images(
-        self, actor: HubActor, name: str, digest: str, summary: ManifestSummary, sizes: dict[str, int]
-    ) -> tuple[TagImage, ...]:
-        if summary.kind is ManifestKind.INDEX:
-            return tuple(
-                TagImage(image.digest, image.platform, sizes.get(image.digest, image.size)) for image in summary.images
-            )
-        platform = await self._platforms.of(actor, name, summary.config)
-        return (TagImage(digest, platform, summary.size),)
+
+def _images(
+    digest: str, summary: ManifestSummary, sizes: dict[str, int], platforms: dict[str, str]
+) -> tuple[TagImage, ...]:
+    if summary.kind is ManifestKind.INDEX:
+        return tuple(
+            TagImage(image.digest, image.platform, sizes.get(image.digest, image.size)) for image in summary.images
+        )
+    platform = platforms.get(summary.config.digest, "") if summary.config else ""
+    return (TagImage(digest, platform, summary.size),)
