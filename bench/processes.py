@@ -136,22 +136,25 @@ def push(client: http.client.HTTPConnection, what: What) -> bytes:
     """Push a blob, or an image without layers; return the request for it."""
     content = CONFIG if what == "manifests" else os.urandom(LAYER_SIZE)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    client.request("POST", f"/v2/app/blobs/uploads/?digest={digest}", content)
-    client.getresponse().read()
     path = f"/v2/app/blobs/{digest}"
+    _send(client, "POST", f"/v2/app/blobs/uploads/?digest={digest}", content)
     if what == "manifests":
-        path = "/v2/app/manifests/latest"
-        kind = "application/vnd.oci.image.manifest.v1+json"
+        path, kind = "/v2/app/manifests/latest", "application/vnd.oci.image.manifest.v1+json"
         config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": len(content)}
-        manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": []})
-        client.request("PUT", path, manifest, {"Content-Type": kind})
-        client.getresponse().read()
-    client.request("HEAD", path)
-    response = client.getresponse()
-    if response.status != 200:
-        raise RuntimeError(f"the server returned status {response.status} after a push")
+        manifest = {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": []}
+        _send(client, "PUT", path, json.dumps(manifest).encode(), {"Content-Type": kind})
     client.close()
     return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+def _send(
+    client: http.client.HTTPConnection, method: str, path: str, body: bytes, headers: dict[str, str] | None = None
+) -> None:
+    client.request(method, path, body, headers or {})
+    response = client.getresponse()
+    content = response.read()
+    if response.status != 201:
+        raise RuntimeError(f"{method} {path}: status {response.status}: {content.decode()}")
 
 
 def serving(process: int) -> list[int]:
