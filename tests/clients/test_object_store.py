@@ -153,6 +153,29 @@ def test_an_unusable_bucket_fails_the_start(
     assert said in done.stderr
 
 
+def test_an_empty_database_next_to_a_full_bucket_is_refused(
+    start_registry: Callable[..., HytheServer], s3_bucket: str, new_postgresql_url: Callable[[], str]
+) -> None:
+    """A mistyped ``database_url`` is no new registry: garbage collection would delete every blob."""
+    registry, blob = start_registry(), b"a layer"
+    path = "/v2/app/blobs"
+    assert send(registry, "POST", f"{path}/uploads/?digest={digest_of(blob)}", blob)[0].status == 201
+    registry.stop()
+    own, registry.database_url = registry.database_url, new_postgresql_url()
+
+    flags = ("--blob-store", f"s3://{s3_bucket}/blobs")
+    refused = registry._try("registry", "serve", "--listen", "127.0.0.1:0", *flags)
+    collected = registry._try("registry", "gc", *flags)
+
+    for done in (refused, collected):
+        assert done.returncode == 2
+        assert "error: the database is empty, but the blob store has blobs" in done.stderr
+        assert "hint: correct --data, --database-url or blob_store, or restore the database" in done.stderr
+    registry.database_url = own
+    registry.start()
+    assert send(registry, "HEAD", f"{path}/{digest_of(blob)}")[0].status in (200, 307)
+
+
 def test_a_failing_bucket_is_a_503_with_its_reason_in_the_log(
     start_registry: Callable[..., HytheServer], start_faulty_proxy: Callable[[str], FaultyProxy], s3: S3Server
 ) -> None:

@@ -14,7 +14,8 @@ from sqlalchemy import text
 from tests.parts.database import Run
 from tests.parts.small_disk import small_disk
 
-from hythe.database import Database, InvalidValueError, UnavailableError, open_database
+from hythe.database import Database, InvalidValueError, UnavailableError, open_database, sqlite_file
+from hythe.database.liveness import DatabaseLiveness
 from hythe.database.port import QueryTimeout
 from hythe.database.sqlite import SQLITE_FILE
 
@@ -231,3 +232,42 @@ def test_a_damaged_file(database_url: str, run: Run[Any], tmp_path: Path) -> Non
     file.write_bytes(b"not a database, but long enough to be read as one" * 100)
     with pytest.raises(UnavailableError, match=f"{file} is no SQLite database: restore it from a backup"):
         run(open_database(tmp_path))
+
+
+@SQLITE
+@pytest.mark.parametrize("change", ["deleted", "replaced"])
+def test_a_file_that_no_longer_is_the_same(
+    run: Run[Any], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """What SQLite would still commit to it would be lost; and no empty file may take its place, also not later."""
+    monkeypatch.setattr(sqlite_file, "LOOK_INTERVAL", 0.0)
+    run(read(database))
+    file, away = tmp_path / SQLITE_FILE, tmp_path / "away"
+    file.rename(away)
+    if change == "replaced":
+        file.write_bytes(away.read_bytes())
+    left = file.read_bytes() if change == "replaced" else None
+
+    async def read_long() -> None:
+        async with database.reading_long(1) as session:
+            await session.rows(text("SELECT 1"))
+
+    for work in (read(database), write(database), read_long(), DatabaseLiveness(database).require()):
+        with pytest.raises(UnavailableError, match=f"was {change} while this server used it: stop the server") as error:
+            run(work)
+        assert error.value.cause == f"its file was {change}"
+    assert (file.read_bytes() if file.exists() else None) == left
+
+    away.replace(file)
+    run(write(database))
+
+
+@SQLITE
+def test_no_connection_creates_a_file(run: Run[Any], database: Database, tmp_path: Path) -> None:
+    """Not even the first one of what watches and copies the file, which open theirs late."""
+    (tmp_path / SQLITE_FILE).rename(tmp_path / "away")
+
+    with pytest.raises(UnavailableError, match="cannot open"):
+        run(database.changes.position())
+
+    assert not (tmp_path / SQLITE_FILE).exists()

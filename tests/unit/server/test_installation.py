@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from tests.parts.database import Run
+from tests.parts.hub import HytheServer
 from tests.parts.postgresql import PostgresqlServer
+from tests.security.registry_client import PASSWORD, RegistryClient, basic, bearer
 from tests.unit.registry.depot import GRACE, Clock
 
+from hythe.database import UnavailableError, sqlite_file
 from hythe.oci.digest import Digest
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.installation import Kind, WrongInstallation, report_missing_blobs
@@ -233,6 +237,66 @@ def test_garbage_collection_stops_if_the_blob_store_changes(run: Run[Any], setti
             assert await stores.blobs.stat(Digest.of(b"theirs")) is not None
 
     run(scenario())
+
+
+def test_a_database_that_is_deleted_while_a_hub_runs(start_hub: Callable[..., HytheServer]) -> None:
+    """The hub accepts no push that would be lost, says why, and neither it nor a command begins an empty database."""
+    hub = start_hub(["--builds-workers", "0"])
+    hub.create_user("alice", PASSWORD)
+    client = RegistryClient(hub.url)
+    header = bearer(client.access_token(basic("alice"), "repository:alice/app:pull,push")["token"])
+    assert client.push("alice/app", header) == 201
+    (blob,) = (path for path in hub.data.glob("blobs/sha256/*/*") if path.is_file())
+    content = blob.read_bytes()
+    kept = hub.data / "kept"
+    kept.mkdir()
+    for path in hub.data.glob("hythe.db*"):
+        path.rename(kept / path.name)
+
+    pushed = client.send("POST", "/v2/alice/app/blobs/uploads/", header)
+    assert (pushed.status_code, "its file was deleted" in pushed.text) == (503, True)
+    while (readiness := client.send("GET", "/readyz")).status_code == 200:
+        time.sleep(0.1)
+    check = readiness.json()["checks"]["database"]
+    assert check["problem"] == "the database cannot be used: its file was deleted"
+    for credential in ({}, header, bearer("no.valid.token"), basic("alice")):
+        assert client.status("GET", "/v2/", credential) == 503
+    collected = hub.run_maintenance("gc")
+    assert collected.returncode == 1
+    assert f"error: there is no hub in {hub.data}" in collected.stderr
+    assert not list(hub.data.glob("hythe.db*"))
+    assert blob.read_bytes() == content
+
+    assert hub.stop() == 0
+    for path in kept.iterdir():
+        path.rename(hub.data / path.name)
+    hub.start()
+    assert client.status("GET", "/v2/alice/app/manifests/latest", header) == 200
+
+
+def test_garbage_collection_stops_if_the_database_is_deleted(
+    run: Run[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blobs are still there for a restore."""
+    monkeypatch.setattr(sqlite_file, "LOOK_INTERVAL", 0.0)
+
+    async def scenario() -> None:
+        async with AsyncExitStack() as stack:
+            stores = await stack.enter_async_context(open_stores(Settings(data=str(tmp_path)), Kind.REGISTRY))
+            await push(stores)
+            clock = Clock()
+            registry = RegistryServices(
+                stores.database, stores.blobs, AnonymousAccess(), (), Policy(grace=GRACE), clock
+            )
+            clock.now = clock.now.replace(year=clock.now.year + 10)
+            for path in tmp_path.glob("hythe.db*"):
+                path.unlink()
+            with pytest.raises(UnavailableError, match="was deleted while this server used it"):
+                await registry.garbage.collect()
+            assert await stores.blobs.stat(Digest.of(b"layer")) is not None
+
+    run(scenario())
+    assert not list(tmp_path.glob("hythe.db*"))
 
 
 def test_a_restore_that_lacks_blobs_is_reported(
