@@ -23,6 +23,7 @@ from pathlib import Path
 from tests.parts.postgresql import PostgresqlServer, postgresql_server, server_program
 
 from bench.large_hub import fill_sqlite
+from hythe.backup.rows import DERIVED, table_shapes
 from hythe.database.sqlite import SQLITE_FILE
 
 HYTHE = Path(sys.executable).parent / "hythe"
@@ -47,10 +48,8 @@ def hub(folder: Path, repositories: int) -> tuple[Path, int]:
     subprocess.run([HYTHE, "admin", "adopt-blobs", "--data", data], check=True, capture_output=True)
     with closing(sqlite3.connect(data / SQLITE_FILE)) as connection, connection:
         connection.execute("UPDATE blobs SET quarantined_at = '2026-01-01 00:00:00.000000', free_after = NULL")
-        tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'search\\_%\\_%' ESCAPE '\\'"
-        ).fetchall()
-        rows = sum(connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for (name,) in tables)
+        names = [table.name for table in table_shapes() if table.name not in DERIVED]
+        rows = sum(connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names)
     return data, rows
 
 

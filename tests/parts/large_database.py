@@ -54,7 +54,7 @@ _VALUES = {
     "builds.started_at": "{time}",
     "builds.finished_at": "CASE WHEN n % 500 NOT IN (7, 8) THEN {time} END",
     "forge_webhooks.configuration_id": "CASE WHEN n % 50 <> 1 THEN n END",
-    "forge_deliveries.forge_webhook_id": "CASE WHEN n % 2 = 1 THEN 's7' ELSE 's' || n % 1000 END",
+    "forge_deliveries.forge_webhook_id": "CASE WHEN n % 2 = 1 THEN 's7' ELSE 's' || (n % 1000) END",
     "forge_deliveries.outcome": "'refused'",
     "users.kind": "CASE WHEN n % 5 = 2 THEN 'organization' ELSE 'user' END",
     "users.member_role": "n % 4",

@@ -47,6 +47,9 @@ OpenSource: TypeAlias = Callable[[], AbstractAsyncContextManager[RowSource]]
 BLOBS_AT_ONCE = 8
 """Blobs to copy at once: small ones wait for the disk or the object store most of the time."""
 
+LARGE_PIECE = 256 << 10
+"""Bytes whose hash a thread computes: a smaller piece takes less time than the call."""
+
 HOLD = "a backup"
 
 
@@ -167,7 +170,7 @@ class BackupTask:
         """Yield the bytes of a blob. Raises an error before the last piece if they are others."""
         hasher, seen = digest.hasher(), 0
         waiting = b""
-        async for piece in self._blobs.read(digest):
+        async for piece in self._blobs.read(digest, 0, size):
             hasher.update(piece)
             seen += len(piece)
             self._progress.advance(len(piece))
@@ -194,7 +197,10 @@ async def read_digest(pieces: AsyncIterator[bytes], algorithm: str) -> tuple[int
     """Return size and digest of the bytes."""
     hasher, size = hashlib.new(algorithm), 0
     async for piece in pieces:
-        await asyncio.to_thread(hasher.update, piece)
+        if len(piece) < LARGE_PIECE:
+            hasher.update(piece)
+        else:
+            await asyncio.to_thread(hasher.update, piece)
         size += len(piece)
     return size, hasher.hexdigest()
 

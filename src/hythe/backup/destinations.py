@@ -7,13 +7,13 @@ What is interrupted before ``complete`` can be repeated from the beginning.
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
 from hythe.backup.errors import BackupError
-from hythe.backup.rows import RowTarget
+from hythe.backup.rows import RowTarget, TableShape
 from hythe.database.migration import upgrade
 from hythe.database.opening import sqlite_in_use
 from hythe.database.schema import known_revisions
@@ -36,8 +36,8 @@ class Destination(Protocol):
     async def prepare(self, revision: str) -> None:
         """Create the schema of this revision. Raises BackupError if the database has another one."""
 
-    def filling(self) -> AbstractAsyncContextManager[RowTarget]:
-        """Fill the database, which is committed if the block succeeds; earlier rows are deleted."""
+    def filling(self, tables: Sequence[TableShape]) -> AbstractAsyncContextManager[RowTarget]:
+        """Empty these tables and fill them; what the block did is committed if it succeeds."""
 
     async def complete(self, kind: str) -> None:
         """Upgrade the schema to this program's, and let servers use the database."""
@@ -65,11 +65,11 @@ class SQLiteDestination:
         await upgrade(self._staging, revision=revision)
 
     @asynccontextmanager
-    async def filling(self) -> AsyncIterator[RowTarget]:
+    async def filling(self, tables: Sequence[TableShape]) -> AsyncIterator[RowTarget]:
         """See Destination.filling."""
         from hythe.backup.sql.sqlite import sqlite_filling
 
-        async with sqlite_filling(self._staging / SQLITE_FILE) as target:
+        async with sqlite_filling(self._staging / SQLITE_FILE, tables) as target:
             yield target
 
     async def complete(self, kind: str) -> None:
@@ -118,11 +118,11 @@ class PostgreSQLDestination:
             )
 
     @asynccontextmanager
-    async def filling(self) -> AsyncIterator[RowTarget]:
+    async def filling(self, tables: Sequence[TableShape]) -> AsyncIterator[RowTarget]:
         """See Destination.filling."""
         from hythe.backup.sql.postgresql import postgresql_filling
 
-        async with postgresql_filling(self._url) as target:
+        async with postgresql_filling(self._url, tables) as target:
             yield target
 
     async def complete(self, kind: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from hythe.backup.destinations import Destination
 from hythe.backup.dump import check_contents
 from hythe.backup.progress import TaskProgress
-from hythe.backup.rows import Row, RowsDigest, RowSource, TableContent, TableShape, table_shapes
+from hythe.backup.rows import DERIVED, Row, RowsDigest, RowSource, TableContent, TableShape, table_shapes
 
 
 async def move_rows(
@@ -28,14 +28,15 @@ async def move_rows(
     await destination.require_empty()
     await destination.prepare(source.revision)
     digests = [RowsDigest() for _ in tables]
-    async with destination.filling() as target:
+    async with destination.filling(tables) as target:
         progress.begin("copying", unit="rows")
         for table, digest in zip(tables, digests, strict=True):
-            await target.load(table, _observed(source, table, digest, progress))
+            if table.name not in DERIVED:
+                await target.load(table, _observed(source, table, digest, progress))
         progress.begin("checking", unit="rows")
         contents = tuple(digest.content for digest in digests)
         await check_contents(target, tables, contents)
-        await target.finish(await source.last_ids())
+        await target.finish(tables, await source.last_ids())
         await target.set_unfinished(None)
     await mark_moved()
     await destination.complete(kind)

@@ -71,12 +71,29 @@ class FolderPlace:
         """See Place.write."""
         path = self._folder / name
         own = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        batches = batched(pieces, PIECE_SIZE)
+        first, second = await anext(batches, b""), await anext(batches, None)
+        if second is None:
+            await self._threads.run(self._write_small, own, path, first)
+            return
         descriptor = await self._threads.run(self._create, own)
         try:
-            async for piece in batched(pieces, PIECE_SIZE):
+            await self._threads.run(_write_all, descriptor, first + second)
+            async for piece in batches:
                 await self._threads.run(_write_all, descriptor, piece)
             await self._threads.run(_publish, descriptor, own, path)
         except BaseException:
+            own.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def _write_small(self, own: Path, path: Path, content: bytes) -> None:
+        descriptor = self._create(own)
+        try:
+            _write_all(descriptor, content)
+            _publish(descriptor, own, path)
+        except OSError:
             own.unlink(missing_ok=True)
             raise
         finally:
@@ -93,8 +110,12 @@ class FolderPlace:
         """See Place.read. What the system has in memory is not used: the disk must have it."""
         descriptor = await self._threads.run(self._open, name)
         try:
-            while piece := await self._threads.run(os.read, descriptor, PIECE_SIZE):
+            piece = await self._threads.run(os.read, descriptor, PIECE_SIZE)
+            while piece:
                 yield piece
+                # A file ends with the first piece that is not full.
+                full = len(piece) == PIECE_SIZE
+                piece = await self._threads.run(os.read, descriptor, PIECE_SIZE) if full else b""
         finally:
             os.close(descriptor)
 

@@ -110,9 +110,9 @@ class RestoreTask:
         self._progress.begin("database", manifest.database_size)
         reader = DumpReader(self._counted(self._vault.read(name)))
         header = await reader.header()
-        async with destination.filling() as target:
+        async with destination.filling(header.tables) as target:
             trailer = await reader.load(header, target)
             self._progress.begin("checking the database")
             await check_contents(target, header.tables, trailer.contents)
-            await target.finish(trailer.last_ids)
+            await target.finish(header.tables, trailer.last_ids)
             await target.set_unfinished(marker)

@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.util import module_from_spec, spec_from_file_location
 from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
@@ -16,6 +17,7 @@ from sqlalchemy import Boolean, Column, LargeBinary, Table, Text
 
 import hythe.database.tables as table_files
 from hythe.database.port import Dialect
+from hythe.database.schema import MIGRATIONS
 from hythe.database.tables.metadata import METADATA, Timestamp
 
 Row: TypeAlias = tuple[Any, ...]
@@ -26,6 +28,10 @@ ROWS_AT_ONCE = 2000
 
 LARGE_ROWS_AT_ONCE = 64
 """The same for tables with columns of unlimited size: manifests have up to some megabytes each."""
+
+
+DERIVED = ("search_postings", "search_term_forms")
+"""Tables that are not copied but filled from others: each engine divides texts into words in its own way."""
 
 
 class TableShape(msgspec.Struct, frozen=True):
@@ -72,8 +78,8 @@ class RowTarget(Protocol):
     async def set_unfinished(self, blob_store: str | None) -> None:
         """Mark the installation as not complete, and set the marker of its blob store unless it is None."""
 
-    async def finish(self, last_ids: Mapping[str, int]) -> None:
-        """Rebuild what follows from the rows: search indexes and sequences."""
+    async def finish(self, tables: Sequence[TableShape], last_ids: Mapping[str, int]) -> None:
+        """Rebuild what follows from the rows of these tables: DERIVED ones, search indexes and sequences."""
 
 
 class ExclusiveDatabase(Protocol):
@@ -133,6 +139,19 @@ def _kind(column: "Column[Any]") -> Kind:
     if isinstance(column.type, Timestamp):
         return "time"
     return "boolean" if isinstance(column.type, Boolean) else "plain"
+
+
+def filling_statements(tables: Sequence[TableShape], dialect: Dialect) -> tuple[str, ...]:
+    """Return the statements that fill DERIVED tables, if they are among the tables."""
+    if not any(table.name in DERIVED for table in tables):
+        return ()
+    spec = spec_from_file_location("search_postings", MIGRATIONS / "versions" / "0033_search_postings.py")
+    if spec is None or spec.loader is None:
+        raise ImportError("this installation has no migrations: reinstall hythe")
+    migration = module_from_spec(spec)
+    spec.loader.exec_module(migration)
+    statements: tuple[str, ...] = migration.FILL[dialect]
+    return statements
 
 
 def from_sqlite(table: TableShape) -> Callable[[Sequence[Row]], Sequence[Row]]:

@@ -49,8 +49,8 @@ async def open_stores(
         if settings.database_url and await is_new(stores.database) and sqlite_in_use(settings.data_folder):
             raise WrongInstallation(
                 f"the database at database_url is empty, but {settings.data_folder} has a SQLite database in use",
-                "start without database_url; or, to start with an empty database, move hythe.db away and use an empty "
-                "blob store",
+                f"move it with 'hythe {kind.verb} migrate --to URL', or start without database_url; to "
+                "start with an empty database, move hythe.db away and use an empty blob store",
             )
         await join_installation(stores.database, stores.blobs, kind, use_blobs=use_blobs)
         yield Stores(paced(stores.database), stores.blobs) if pace else stores

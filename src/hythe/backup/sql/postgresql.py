@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from hythe.backup.errors import BackupError
-from hythe.backup.rows import Row, TableShape
+from hythe.backup.rows import Row, TableShape, filling_statements
 from hythe.database.port import Dialect, UnavailableError
 from hythe.registry.installation import COPYING
 
@@ -82,8 +82,11 @@ class PostgreSQLRows:
         text = "UPDATE installation SET kind = $1, blob_store = coalesce($2, blob_store)"
         await self._connection.execute(text, COPYING, blob_store)
 
-    async def finish(self, last_ids: Mapping[str, int]) -> None:
+    async def finish(self, tables: Sequence[TableShape], last_ids: Mapping[str, int]) -> None:
         """See RowTarget.finish. Generated columns and indexes need nothing."""
+        for statement in filling_statements(tables, "postgresql"):
+            await self._connection.execute(statement)
+        await self._connection.execute("ANALYZE")
         for owner, attribute, name in await self._connection.fetch(_SEQUENCES):
             largest = await self._connection.fetchval(f'SELECT max("{attribute}") FROM "{owner}"')  # noqa: S608
             last = max(largest or 0, last_ids.get(owner, 0))
@@ -141,15 +144,13 @@ async def postgresql_exclusive(url: str) -> AsyncIterator[PostgreSQLExclusive]:
 
 
 @asynccontextmanager
-async def postgresql_filling(url: str) -> AsyncIterator[PostgreSQLRows]:
-    """Fill a database that no server uses; commits if the block succeeds. Raises UnavailableError."""
+async def postgresql_filling(url: str, tables: Sequence[TableShape]) -> AsyncIterator[PostgreSQLRows]:
+    """Empty and fill tables of a database that no server uses; commits if the block succeeds. Raises UnavailableError.
+
+    No trigger runs.
+    """
     async with _connected(url) as connection, connection.transaction():
-        names = [
-            f'"{name}"'
-            for (name,) in await connection.fetch(
-                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'alembic_version'"
-            )
-        ]
+        names = [f'"{table.name}"' for table in tables]
         for name in names:
             await connection.execute(f"ALTER TABLE {name} DISABLE TRIGGER USER")
         await connection.execute(f"TRUNCATE {', '.join(names)}")

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from hythe.backup.errors import BackupError
-from hythe.backup.rows import Row, TableShape, from_sqlite, to_sqlite
+from hythe.backup.rows import Row, TableShape, filling_statements, from_sqlite, to_sqlite
 from hythe.database.port import Dialect
 from hythe.registry.installation import COPYING
 
@@ -68,18 +68,21 @@ class SQLiteRows:
             "UPDATE installation SET kind = ?, blob_store = coalesce(?, blob_store)", (COPYING, blob_store)
         )
 
-    async def finish(self, last_ids: Mapping[str, int]) -> None:
+    async def finish(self, tables: Sequence[TableShape], last_ids: Mapping[str, int]) -> None:
         """See RowTarget.finish."""
-        await asyncio.to_thread(self._finish, last_ids)
+        await asyncio.to_thread(self._finish, tables, last_ids)
 
-    def _finish(self, last_ids: Mapping[str, int]) -> None:
-        tables = self._connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
-        for name, text in tables:
+    def _finish(self, tables: Sequence[TableShape], last_ids: Mapping[str, int]) -> None:
+        known = {table.name for table in tables}
+        stored = self._connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        for name, text in stored:
             if _SEARCH_INDEX.search(text or ""):
                 self._connection.execute(f"INSERT INTO {name} ({name}) VALUES ('rebuild')")  # noqa: S608
-            if name in last_ids and "AUTOINCREMENT" in (text or ""):
+            if name in known and name in last_ids and "AUTOINCREMENT" in (text or ""):
                 self._connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
                 self._connection.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, last_ids[name]))
+        for statement in filling_statements(tables, "sqlite"):
+            self._connection.execute(statement)
         wrong = self._connection.execute("PRAGMA foreign_key_check").fetchone()
         if wrong is not None:
             raise BackupError(f"a row of {wrong[0]} refers to a missing row of {wrong[2]}")
@@ -133,30 +136,25 @@ async def sqlite_exclusive(path: Path) -> AsyncIterator[SQLiteExclusive]:
 
 
 @asynccontextmanager
-async def sqlite_filling(path: Path) -> AsyncIterator[SQLiteRows]:
-    """Fill a database that no other process uses; commits, and syncs the file, if the block succeeds."""
+async def sqlite_filling(path: Path, tables: Sequence[TableShape]) -> AsyncIterator[SQLiteRows]:
+    """Empty and fill tables of a database that no other process uses; commits and syncs if the block succeeds.
+
+    No trigger runs.
+    """
     with closing(_connected(f"{path.absolute().as_uri()}?mode=rw")) as connection:
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA cache_size = -65536")
         connection.execute("BEGIN IMMEDIATE")
-        triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for name, _ in triggers:
+        triggers = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
+        for name in triggers:
             connection.execute(f"DROP TRIGGER {name}")
-        for name in _ordinary_tables(connection):
-            connection.execute(f"DELETE FROM {name}")  # noqa: S608
+        for table in tables:
+            connection.execute(f"DELETE FROM {table.name}")  # noqa: S608
         yield SQLiteRows(connection)
-        for _, text in triggers:
+        for text in triggers.values():
             connection.execute(text)
         await asyncio.to_thread(connection.execute, "COMMIT")
         await asyncio.to_thread(connection.execute, "PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _ordinary_tables(connection: sqlite3.Connection) -> list[str]:
-    """Return the tables that are no part of a search index."""
-    tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
-    indexes = [name for name, text in tables.items() if text and text.startswith("CREATE VIRTUAL")]
-    parts = {name for name in tables for index in indexes if name == index or name.startswith(f"{index}_")}
-    return [name for name in tables if name not in parts and not name.startswith(("sqlite_", "alembic_"))]
 
 
 def _connected(uri: str) -> sqlite3.Connection:

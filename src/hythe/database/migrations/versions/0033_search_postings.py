@@ -97,10 +97,7 @@ def _weights(dialect: str) -> tuple[str, str]:
 
 
 _OLD_WEIGHT, _NEW_WEIGHT = _weights("sqlite")
-_SQLITE = (
-    "CREATE VIRTUAL TABLE search_scratch USING fts5(name, description, content='', detail='column', columnsize=0, "
-    "tokenize='unicode61')",
-    "CREATE VIRTUAL TABLE search_scratch_words USING fts5vocab(search_scratch, 'col')",
+_SQLITE_FILL = (
     "CREATE VIRTUAL TABLE search_all_words USING fts5vocab(search_words, 'instance')",
     _SQLITE_POST.format(
         audience=_PUBLIC_AUDIENCE,
@@ -125,6 +122,12 @@ _SQLITE = (
     ),
     "DROP TABLE search_private_words",
     "DROP TABLE search_private",
+)
+_SQLITE = (
+    "CREATE VIRTUAL TABLE search_scratch USING fts5(name, description, content='', detail='column', columnsize=0, "
+    "tokenize='unicode61')",
+    "CREATE VIRTUAL TABLE search_scratch_words USING fts5vocab(search_scratch, 'col')",
+    *_SQLITE_FILL,
     f"CREATE TRIGGER search_document_posted AFTER INSERT ON search_documents BEGIN {_ADD_PUBLIC} END",
     "CREATE TRIGGER search_document_posted_again AFTER UPDATE ON search_documents BEGIN "
     f"{_REMOVE_PUBLIC} {_ADD_PUBLIC} END",
@@ -237,6 +240,10 @@ _POSTGRESQL_TRIGGERS = (
     f"FOR EACH ROW WHEN ({_OLD_WEIGHT_P} <> {_NEW_WEIGHT_P} AND NOT {_changed('postgresql')}) "
     "EXECUTE FUNCTION change_search_rank()",
 )
+
+
+FILL = {"sqlite": _SQLITE_FILL, "postgresql": _POSTGRESQL_FILL}
+"""Statements that fill the empty tables; a restored or moved database is filled by them, too."""
 
 
 def upgrade() -> None:
