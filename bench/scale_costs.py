@@ -96,8 +96,8 @@ def load(port: int, lines: list[str], connections: int, seconds: float, prefix: 
         ).stdout
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = re.search(r"50% +(\S+)[\s\S]*99% +(\S+)\s+(\d+) requests[\s\S]*Requests/sec: +(\S+)", said)
-    if found is None or "Non-2xx" in said:
-        raise RuntimeError(said)
+    if found is None or "Non-2xx" in said or found[3] == "0":
+        raise RuntimeError(f"{lines[0]}\n{said}")
     client = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Load(float(found[4]), _seconds(found[1]), _seconds(found[2]), int(found[3]), client)
 
@@ -159,6 +159,8 @@ class Meter:
     def costs(self, lines: list[str]) -> dict[str, float]:
         """Return in microseconds what one of these requests costs under load, and how long it takes alone."""
         random.shuffle(lines)
+        # The first requests of a kind open connections, prepare statements and compile templates.
+        load(self.server.port, lines, CONNECTIONS, SECONDS)
         single = load(self.server.port, lines, 1, SECONDS / 2)
         random.shuffle(lines)
         before = self.used()
@@ -210,6 +212,8 @@ def measure_requests(hub: Hub, meter: Meter) -> dict[str, Any]:
     """Measure all kinds of requests to a large hub, and validate the model with a mix of them."""
     lines = requests_of(hub)
     costs = {kind: meter.costs(each) for kind, each in lines.items()}
+    for _ in range(PUSHES // 10):
+        hub.push()
     before = meter.used()
     begun = time.perf_counter()
     for _ in range(PUSHES):

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from tests.parts.process import Program, free_port, http_answers, program
 
+# Servers compile their modules once, as an installed one does, so that starts are comparable.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 TICKS = os.sysconf("SC_CLK_TCK")
 HYTHE = Path(sys.executable).parent / "hythe"
 
