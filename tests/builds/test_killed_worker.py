@@ -84,6 +84,19 @@ def test_the_worker_inside_serve_is_replaced(start_services: Callable[..., Servi
     assert services.call("GET", f"{path}/tags/latest")["digest"] == build["digest"]
 
 
+def test_the_worker_inside_serve_stops_with_it(start_services: Callable[..., Services]) -> None:
+    """With a build that runs, which another worker gets later; the worker does not complain that the hub is away."""
+    services = start_services()
+    path = services.configure("stopped", services.source("stopped", {"Dockerfile": f"{DOCKERFILE}RUN sleep 60\n"}))
+    [number] = services.trigger(path)
+    services.wait_until_log(path, number, "sleep 60")
+
+    assert services.hub.stop() == 0
+
+    assert "cannot claim a build" not in services.hub.log
+    assert "the build worker ended" not in services.hub.log
+
+
 def children(pid: int) -> list[int]:
     """The child processes of a process."""
     threads = Path(f"/proc/{pid}/task").iterdir()

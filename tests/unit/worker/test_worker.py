@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from hythe.client.errors import Unreachable
+from hythe.worker import worker as worker_module
+from hythe.worker.hub_api import HubAPI
 from hythe.worker.isolation.selection import Isolation
 from hythe.worker.worker import Worker
 
@@ -72,3 +75,30 @@ def test_stopping_interrupts_a_waiting_claim(hub: WaitingHub, tmp_path: Path) ->
     assert not thread.is_alive()
     assert time.monotonic() - before < 1
     assert reports == []
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_failed_claim_is_reported_unless_the_worker_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool
+) -> None:
+    """A hub that stops refuses connections some moments before its worker has stopped, too."""
+    failed, report = threading.Event(), threading.Event()
+
+    def claim(*_: object) -> None:
+        failed.set()
+        raise Unreachable("the hub does not respond")
+
+    monkeypatch.setattr(HubAPI, "claim", claim)
+    monkeypatch.setattr(worker_module, "RETRY_DELAY", 3600 if stops else 0.001)
+    isolation = Isolation(tmp_path, first=0, groups=False, images=False, networks=frozenset())
+    reports: list[str] = []
+    worker = Worker("http://127.0.0.1:9", "token", isolation, lambda text: (reports.append(text), report.set())[0])
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    assert (failed if stops else report).wait(10)
+
+    worker.stop()
+    thread.join(10)
+
+    assert not thread.is_alive()
+    assert set(reports) == (set() if stops else {"cannot claim a build: the hub does not respond"})
