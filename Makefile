@@ -31,7 +31,7 @@ system-packages: ## Install all system packages that hub, tests and benchmarks u
 	@scripts/system-packages all
 
 .PHONY: test
-test: .venv/.dev .cache/node/.stamp ## Install what the tests need and run them (TESTS=.. for a part)
+test: .venv/.dev .cache/node/.stamp .cache/image/.stamp ## Install what the tests need and run them (TESTS=.. for a part)
 	@scripts/system-packages serve test
 	.venv/bin/pytest -n $(WORKERS) $(TESTS) $(ARGS)
 
@@ -44,6 +44,11 @@ test-fast: .venv/.dev ## Run the tests that need no daemon, database server or b
 faults: .venv/.dev .cache/node/.stamp ## Run the fault tests with all repetitions: kills, full disks, races
 	@scripts/system-packages serve test
 	.venv/bin/pytest --all-rounds tests/faults tests/unit/registry/test_races.py tests/builds/test_killed_worker.py tests/builds/test_push_storm.py $(ARGS)
+
+.PHONY: test-packages
+test-packages: .venv/.packaging .cache/node/.stamp .cache/image/.stamp ## Run all tests of what is installed: image, deb, chart ..
+	@scripts/system-packages serve test image
+	.venv/bin/pytest --all-rounds tests/clients/test_packages.py tests/clients/test_container_image.py $(ARGS)
 
 .PHONY: bench
 bench: .venv/.dev ## Run the benchmarks next to peers and print the ratios
@@ -73,6 +78,10 @@ lock: .venv/.serve ## Write requirements/*.lock from pyproject.toml (ARGS=--upgr
 image: .venv/.serve ## Build the container image for amd64 and arm64, into buildah's store (docs/install.md)
 	@scripts/image $(ARGS)
 
+.PHONY: deb
+deb: .venv/.serve ## Build the Debian package for this release into dist/
+	@scripts/deb $(ARGS)
+
 .PHONY: wheel
 wheel: .venv/.serve ## Build the wheel and the source archive into dist/
 	@uv=$$(command -v uv || echo .cache/uv/bin/uv); $$uv build --quiet --out-dir dist .
@@ -92,6 +101,15 @@ clean: ## Remove the environment and all caches, but no hub data
 	@echo "Adding the tools for tests and checks .."
 	@scripts/python-environment requirements/dev.lock
 	@touch $@
+
+.venv/.packaging: .venv/.dev requirements/packaging.lock
+	@scripts/python-environment requirements/packaging.lock
+	@touch $@
+
+# The parts of the image that change rarely, for this machine only: they take half a minute, which no test should.
+.cache/image/.stamp: .venv/.serve scripts/image deploy/image/packages requirements/serve.lock
+	@if scripts/image --cached --base-only --platforms "linux/$$(dpkg --print-architecture)"; then touch $@; \
+	else echo "Continuing without it; the tests of the image will fail."; fi
 
 .cache/node/.stamp: tests/parts/package.json tests/parts/package-lock.json
 	@scripts/system-packages serve test

@@ -90,7 +90,10 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests by the programs they need; with pytest-xdist, put slow folders first."""
+    """Mark tests by the programs they need; leave out long ones; with pytest-xdist, put slow folders first."""
+    if not config.getoption("--all-rounds"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     for item in items:
         used = {*getattr(item, "fixturenames", ()), *_words_of_parameters(item)}
         for mark, fixtures in MARKS.items():
@@ -124,8 +127,9 @@ def _words_of_parameters(item: pytest.Item) -> list[str]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--all-rounds`, which `make faults` passes."""
-    parser.addoption("--all-rounds", action="store_true", help="repeat the fault tests as often as `make faults` does")
+    """Add `--all-rounds`, which `make faults` and `make test-packages` pass."""
+    text = "repeat tests as often as `make faults` does, and run the long ones"
+    parser.addoption("--all-rounds", action="store_true", help=text)
 
 
 @pytest.fixture

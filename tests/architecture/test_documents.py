@@ -15,7 +15,7 @@ from hythe.settings import descriptions
 
 TABLE_ROW = re.compile(r"^\| ([^|]+) \|", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
-REQUIREMENT = re.compile(r"^[A-Za-z0-9-]+")
+REQUIREMENT = re.compile(r"^[A-Za-z0-9.-]+")
 
 
 def first_column(document: str) -> set[str]:
@@ -27,7 +27,7 @@ def first_column(document: str) -> set[str]:
 def declared_dependencies() -> set[str]:
     """Return the names of all dependencies in pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lists = [project["project"]["dependencies"], project["dependency-groups"]["dev"]]
+    lists = [project["project"]["dependencies"], *project["dependency-groups"].values()]
     lists += project["project"]["optional-dependencies"].values()
     found = (REQUIREMENT.match(line) for lines in lists for line in lines)
     return {match[0] for match in found if match}

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from tests.parts.base_images import Layout
-from tests.parts.engines import ContainersTool, PodmanConfiguration, containers_environment
+from tests.parts.engines import ContainersTool, PodmanConfiguration, Tool, containers_environment
+from tests.parts.installed_hub import PASSWORD, push_and_pull, sign_up
 from tests.parts.process import ROOT, answers, free_port, http_answers, own_folder, program
 from tests.parts.s3 import S3Server
 
@@ -112,6 +114,14 @@ def image(podman_configuration: PodmanConfiguration) -> Iterator[Image]:
         podman.run("rm", "--all", "--force", "--time", "0")
 
 
+def wait_until_ready(image: Image, container: str, host: str) -> None:
+    """Wait until the hub in a container is ready; fails, with its log, if the container ends."""
+    while not answers(lambda: http_answers(f"http://{host}/readyz")):
+        running = image.podman.ok("inspect", "--format", "{{.State.Running}}", container)
+        assert running == "true", image.podman.run("logs", container).stderr
+        time.sleep(0.2)
+
+
 @pytest.fixture
 def start_container(image: Image) -> Callable[..., Container]:
     """Factory `start_container("--podman-flag", .., user="12345:0", port=..)`: a hub that is ready."""
@@ -120,35 +130,10 @@ def start_container(image: Image) -> Callable[..., Container]:
         port = port or free_port()
         chosen = (*flags, *(("--user", user) if user else ()), "--env", f"HYTHE_LISTEN=127.0.0.1:{port}")
         container = Container(image, image.podman.ok("run", "--detach", *ENGINE_FLAGS, *chosen, image.name), port)
-
-        while not answers(lambda: http_answers(f"http://{container.host}/readyz")):
-            running = image.podman.ok("inspect", "--format", "{{.State.Running}}", container.id)
-            assert running == "true", image.podman.run("logs", container.id).stderr
-            time.sleep(0.2)
+        wait_until_ready(image, container.id, container.host)
         return container
 
     return start
-
-
-def sign_up(host: str, name: str) -> None:
-    """Create an account with the password ``a-long-password``."""
-    body = {"username": name, "email": f"{name}@example.com", "password": "a-long-password"}
-    request = urllib.request.Request(
-        f"http://{host}/api/v1/users", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30):
-        pass
-
-
-def push_and_pull(skopeo: ContainersTool, layout: Layout, host: str, folder: Path) -> str:
-    """Push an image to a new account and pull it, and return its name."""
-    sign_up(host, "ann")
-    skopeo.allow_http(host)
-    assert skopeo.login(host, "ann", "a-long-password").returncode == 0
-    name = f"docker://{host}/ann/app:1"
-    skopeo.ok("copy", layout.source(), name)
-    skopeo.ok("copy", name, f"oci:{folder}/pulled:1")
-    return name
 
 
 def test_the_contents(image: Image) -> None:
@@ -232,7 +217,7 @@ def test_it_is_published_with_its_materials(
     hub = start_container()
     sign_up(hub.host, "ann")
     skopeo.allow_http(hub.host)
-    assert skopeo.login(hub.host, "ann", "a-long-password").returncode == 0
+    assert skopeo.login(hub.host, "ann", PASSWORD).returncode == 0
     key = tmp_path / "key.pem"
     make_key = ("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
     subprocess.run(make_key, check=True, capture_output=True)
@@ -257,3 +242,29 @@ def test_it_is_published_with_its_materials(
     assert {"libssl3t64", "libc6", "hythe", "uvicorn", "sqlalchemy"} <= packages
     assert statements[PROVENANCE]["subject"][0]["digest"]["sha256"] == digest[7:]
     assert len(referrers) == 3, "a Sigstore bundle for each statement, and the manifest with both"
+
+
+@pytest.mark.long
+def test_compose_runs_it(image: Image, skopeo: ContainersTool, busybox_layout: Layout, tmp_path: Path) -> None:
+    """podman-compose starts `one.yaml`, removes the containers, and starts it again with the same data."""
+    host = f"127.0.0.1:{free_port()}"
+    # Where tests run, containers cannot always have a network of their own.
+    here = {"network_mode": "host", "environment": {"HYTHE_LISTEN": host}, "ulimits": {"nofile": 1024, "nproc": 4096}}
+    override = tmp_path / "here.yaml"
+    override.write_text(yaml.safe_dump({"services": {"hythe": here}}) + "    ports: !reset []\n")
+    files = ("-f", ROOT / "deploy/compose/one.yaml", "-f", override)
+    command = [str(ROOT / ".venv/bin/podman-compose"), "--project-name", "hub"]
+    compose = Tool(command, image.podman.env | {"HYTHE_IMAGE": image.name})
+
+    def start() -> None:
+        compose.ok(*files, "up", "--detach")
+        wait_until_ready(image, "hub_hythe_1", host)
+
+    start()
+    name = push_and_pull(skopeo, busybox_layout, host, tmp_path)
+    compose.ok(*files, "down")
+    assert image.podman.ok("ps", "--all", "--quiet") == ""
+    start()
+
+    assert skopeo.inspect("inspect", name)["Digest"] == skopeo.inspect("inspect", busybox_layout.source())["Digest"]
+    assert json.loads(image.podman.ok("exec", "hub_hythe_1", "healthcheck"))["ready"] is True
