@@ -1,7 +1,7 @@
 """``hythe admin replicate``: keep repositories in step with another registry; the server can keep running."""
 
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction, Namespace
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -64,6 +64,7 @@ def add_replicate(verbs: Any, with_services: WithServices) -> None:
         return parser
 
     _configure_add(add("add", "add a rule", _add))
+    _configure_change(add("change", "change, disable or enable a rule", _change))
     add_list_flags(add("list", "list rules, and how much is behind", _list))
     show = add("show", "show a rule, what is behind, and what was done", _show)
     remove = add("remove", "remove a rule; what it copied stays", _remove)
@@ -100,6 +101,25 @@ def _configure_add(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--concurrency", type=int, default=2, metavar="N", help="copies at once (default: 2)")
     parser.add_argument("--rate", type=_rate, default=0, metavar="SIZE", help="bytes a second (default: unlimited)")
+
+
+def _configure_change(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="name of the rule")
+    parser.add_argument("--username", metavar="NAME", help="user name at the other registry; '' for no credentials")
+    parser.add_argument("--password-stdin", action="store_true", help="read its password or token from stdin")
+    parser.add_argument("--repository", action="append", metavar="PATTERN", help="repositories, in place of the former")
+    parser.add_argument("--tag", action="append", metavar="PATTERN", help="tags, in place of the former")
+    parser.add_argument("--destination", metavar="NAME", help="name at the destination")
+    for flag, meaning in (
+        ("deletions", "delete tags that were deleted at the source"),
+        ("override", "move tags that differ at the destination"),
+        ("events", "copy at once what is pushed here"),
+        ("enabled", "work on the rule; what is pushed while it is disabled stays behind"),
+    ):
+        parser.add_argument(f"--{flag}", action=BooleanOptionalAction, default=None, help=meaning)
+    parser.add_argument("--interval", type=int, metavar="SECONDS", help="between comparisons; 0: none")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="copies at once")
+    parser.add_argument("--rate", type=_rate, metavar="SIZE", help="bytes a second; 0: unlimited")
 
 
 def _rate(text: str) -> int:
@@ -142,6 +162,34 @@ async def _add(services: "Services", arguments: Namespace) -> None:
     print(f"added {rule.name}; the server compares both sides now, 'hythe admin replicate status' shows what is behind")
 
 
+async def _change(services: "Services", arguments: Namespace) -> None:
+    import msgspec
+
+    from hythe.hub.actor import HubActor
+    from hythe.hub.errors import Invalid
+    from hythe.replication.rule import ReplicationRuleChange
+
+    flags = {"repositories": arguments.repository, "tags": arguments.tag}
+    flags |= {
+        name: getattr(arguments, name, None) for name in ReplicationRuleChange.__struct_fields__ if name not in flags
+    }
+    if arguments.password_stdin:
+        flags["password"] = sys.stdin.readline().rstrip("\n")
+    elif arguments.username == "":
+        flags["password"] = ""
+    fields = {name: value for name, value in flags.items() if value is not None}
+    if not fields:
+        raise CommandFailed("nothing to change", "'hythe admin replicate change --help' lists what can change")
+    try:
+        change = msgspec.convert(fields, ReplicationRuleChange)
+        rule = await services.replication.rules.change(HubActor.operator(), arguments.name, change)
+    except msgspec.ValidationError as error:
+        raise CommandFailed(str(error), "'hythe admin replicate change --help' describes the values") from error
+    except Invalid as error:
+        raise CommandFailed("; ".join(f"{name} {problem}" for name, problem in error.fields.items())) from error
+    print(f"changed {rule.name}; " + ("the server compares both sides now" if rule.enabled else "it is disabled"))
+
+
 async def _list(services: "Services", arguments: Namespace) -> None:
     rows = [
         as_row(
@@ -154,7 +202,7 @@ async def _list(services: "Services", arguments: Namespace) -> None:
             Size=human_size(reply.behind.bytes),
             Oldest=_age(reply.behind.oldest),
             Compared=shown_time(reply.compared_at),
-            Problem=reply.problem or "-",
+            Problem=reply.problem or ("-" if reply.enabled else "disabled"),
         )
         for reply in await _replies(services)
     ]
@@ -187,6 +235,8 @@ async def _show(services: "Services", arguments: Namespace) -> None:
     print(f"  deletions {_yes(rule.deletions)}, override {_yes(rule.override)}, events {_yes(rule.events)}")
     rate = f"{format_bytes(rule.rate)}/s" if rule.rate else "unlimited"
     print(f"  every {rule.interval} s, {rule.concurrency} at once, {rate}")
+    if not rule.enabled:
+        print("  disabled: 'hythe admin replicate change --enabled' continues it")
     print(f"  {_summary(found.backlog)}; compared {shown_time(rule.compared_at)}")
     if rule.problem:
         print(f"  {rule.problem}; tried again {shown_time(rule.paused_until)}")

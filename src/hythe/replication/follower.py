@@ -16,6 +16,7 @@ from hythe.egress.policy import ANY_PORT, EgressPolicy
 from hythe.hub.actor import SECOND_SITE
 from hythe.hub.secret_box import SecretBox
 from hythe.periodic import repeat
+from hythe.registry.mirror.responses import read_body
 from hythe.registry.service import RegistryServices
 from hythe.replication.errors import FollowingFailed
 from hythe.replication.item import WHOLE_REPOSITORY
@@ -35,6 +36,9 @@ FOLLOW_INTERVAL = 5.0
 
 COMPARE_INTERVAL = 3600
 """Seconds between comparisons of all images, besides those of repositories that changed."""
+
+MAX_ROWS_SIZE = 2 * 1024**3
+"""Maximum bytes of the rows that the first site sends."""
 
 TIMEOUT = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=60)
 _LOG = structlog.get_logger()
@@ -110,9 +114,12 @@ class SiteFollower:
                 return
             if response.status != 200:
                 raise FollowingFailed(_refusal(self._url, response.status))
-            content = await response.read()
+            content = await read_body(response, MAX_ROWS_SIZE)
             etag = response.headers.get("ETag", "")
-        rows = msgspec.msgpack.decode(content, type=SiteRows)
+        try:
+            rows = msgspec.msgpack.decode(content, type=SiteRows)
+        except msgspec.MsgspecError as error:
+            raise FollowingFailed(f"{self._url} sent no rows: {error}") from error
         if rows.revision != newest_revision():
             raise FollowingFailed(f"{self._url} runs another version of hythe: use the same at both sites")
         now = self._clock()

@@ -13,6 +13,7 @@ from hythe.oci.challenge import Challenge
 from hythe.oci.digest import Digest
 from hythe.oci.errors import InvalidDigest, InvalidManifest
 from hythe.oci.manifest import OCI_INDEX, Descriptor, Manifest
+from hythe.oci.reference import is_name
 from hythe.oci.scope import PULL, PUSH, Scope
 from hythe.registry.mirror.errors import UpstreamError, UpstreamInvalid, UpstreamMissing, UpstreamRejected, quote
 from hythe.registry.mirror.pauses import Pauses
@@ -25,6 +26,12 @@ from hythe.replication.side import BegunUpload, Body
 PAGE_SIZE = 500
 PIECE_SIZE = 1024 * 1024
 MAX_PAGE_BYTES = 8 * 1024 * 1024
+
+MAX_NAMES = 1_000_000
+"""Maximum number of repositories, and of tags of one repository, that another registry may list."""
+
+MAX_REFERRERS = 10_000
+"""Maximum number of referrers of one image."""
 
 COMMIT_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=900)
 """A registry may read a large blob once more before it confirms it."""
@@ -47,7 +54,7 @@ class RemoteSide(UpstreamRegistry):
 
     async def repositories(self) -> AsyncIterator[str]:
         """See RegistrySide."""
-        path, seen = f"_catalog?n={PAGE_SIZE}", set[str]()
+        path, seen, count = f"_catalog?n={PAGE_SIZE}", set[str](), 0
         while path and path not in seen:
             seen.add(path)
             async with self._metadata("GET", "", path) as response:
@@ -58,14 +65,25 @@ class RemoteSide(UpstreamRegistry):
                 names = msgspec.json.decode(content, type=_Catalog).repositories or ()
             except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise UpstreamInvalid(f"{self.address} sent no list of repositories{quote(content)}") from error
-            for name in names:
+            count += len(names)
+            self._require_few(count, MAX_NAMES, "repositories")
+            for name in filter(is_name, names):
                 yield name
-            path = self._next_page(links, path)
+            path = self._next_page(links, path) if names else ""
+
+    def _require_few(self, count: int, limit: int, what: str) -> None:
+        """Raise UpstreamInvalid for a list that is too long to keep: it may have no end."""
+        if count > limit:
+            raise UpstreamInvalid(f"{self.address} lists more than {limit:,} {what}")
 
     async def tags(self, repository: str) -> AsyncIterator[str]:  # type: ignore[override]
         """See RegistrySide."""
+        count = pages = 0
         try:
             async for names in super().tags(repository, PAGE_SIZE):
+                count, pages = count + len(names), pages + 1
+                # Pages may be empty, but not most of them.
+                self._require_few(max(count, pages * PAGE_SIZE // 10), MAX_NAMES, f"tags of {repository}")
                 for name in names:
                     yield name
         except UpstreamMissing as error:
@@ -119,8 +137,9 @@ class RemoteSide(UpstreamRegistry):
                     links = ", ".join(response.headers.getall("Link", []))
                 page = Manifest.parse(content, OCI_INDEX)
                 manifests = (*(found.manifests if found else ()), *page.manifests)
+                self._require_few(len(manifests), MAX_REFERRERS, f"referrers in {repository}")
                 found = msgspec.structs.replace(page, manifests=manifests)
-                path = self._next_page(links, path)
+                path = self._next_page(links, path) if page.manifests else ""
         except UpstreamMissing:
             return found
         except InvalidManifest as error:
@@ -250,7 +269,8 @@ class RemoteSide(UpstreamRegistry):
     async def _with_token(
         self, method: str, repository: str, url: str, headers: dict[str, str], body: "_SentBody"
     ) -> aiohttp.ClientResponse:
-        own = urlsplit(url).netloc == urlsplit(self._upstream.url).netloc
+        # The same host by another protocol, such as plain HTTP, does not get the credentials.
+        own = urlsplit(url)[:2] == urlsplit(self._upstream.url)[:2]
         known = self._known_authorization(repository) if own else {}
         response = await self._request_once(method, url, headers | known, body)
         if response.status != HTTPStatus.UNAUTHORIZED or not own:

@@ -15,7 +15,13 @@ from hythe.hub.secret_box import SecretBox
 from hythe.replication.item import ReplicationBacklog, ReplicationItem, ReplicationResult
 from hythe.replication.registry_listener import RULES_LIFETIME
 from hythe.replication.remotes import SECRET
-from hythe.replication.rule import Direction, NewReplicationRule, ReplicationRule
+from hythe.replication.rule import (
+    DISABLED_UNTIL,
+    Direction,
+    NewReplicationRule,
+    ReplicationRule,
+    ReplicationRuleChange,
+)
 from hythe.replication.sql import items as item_store
 from hythe.replication.sql import results as result_store
 from hythe.replication.sql import rules as store
@@ -25,6 +31,10 @@ MAX_RULES = 100
 
 SHOWN = 50
 """Items and results of a rule that are shown."""
+
+
+_SELECTING = frozenset({"repositories", "tags", "destination", "deletions", "override"})
+"""The fields that say what a rule copies, and to where."""
 
 
 class ReplicationOverview(msgspec.Struct, frozen=True):
@@ -107,6 +117,39 @@ class ReplicationService:
             await audit.record(session, actor, HubAction.ADD_REPLICATION, new.name, detail=detail, at=now)
             return await _existing(session, new.name)
 
+    async def change(self, actor: HubActor, name: str, change: ReplicationRuleChange) -> ReplicationRule:
+        """Change a rule; both sides are compared soon. Raises NotFound, Invalid."""
+        await self._access.require_hub(actor, HubAction.CHANGE_REPLICATION)
+        now = self._clock()
+        async with self._database.writing() as session:
+            rule = await _existing(session, name)
+            await store.lock(session, rule.id)
+            rule = await _existing(session, name)
+            change.check(rule.direction)
+            given = change.given
+            if not given:
+                return rule
+            password = given.pop("password", None)
+            if password is not None:
+                given["sealed"] = self._secret_box.seal(SECRET, password) if password else ""
+            enabled = given.pop("enabled", rule.enabled)
+            given |= {
+                "compare_at": now + timedelta(seconds=2 * RULES_LIFETIME),
+                "compare_lease": "",
+                "paused_until": None if enabled else DISABLED_UNTIL,
+                "failures": 0,
+                "problem": "",
+            }
+            await store.change(session, msgspec.structs.replace(rule, **given))
+            if not given.keys().isdisjoint(_SELECTING):
+                # What no longer belongs to the rule must not be copied; the comparison finds what still does.
+                await item_store.forget(session, rule.id)
+            detail = {field: _shown(value) for field, value in change.given.items() if field != "password"}
+            if password is not None:
+                detail["password"] = "changed" if password else "removed"
+            await audit.record(session, actor, HubAction.CHANGE_REPLICATION, name, detail=detail, at=now)
+            return await _existing(session, name)
+
     async def remove(self, actor: HubActor, name: str) -> None:
         """Remove a rule; what it copied stays. Raises NotFound."""
         await self._access.require_hub(actor, HubAction.REMOVE_REPLICATION)
@@ -121,6 +164,8 @@ class ReplicationService:
         now = self._clock()
         async with self._database.writing() as session:
             rule = await _existing(session, name)
+            if not rule.enabled:
+                raise Refused(f"the replication rule {name} is disabled", "enable it first")
             await store.request_comparison(session, rule.id, now)
             await item_store.hurry(session, rule.id, now)
             await audit.record(session, actor, HubAction.RUN_REPLICATION, name, at=now)
@@ -144,3 +189,10 @@ async def _existing(session: Session, name: str) -> ReplicationRule:
     if rule is None:
         raise NotFound(f"there is no replication rule {name[:64]!r}")
     return rule
+
+
+def _shown(value: object) -> str:
+    """Return a value of a rule for the audit log."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from hythe.hub.accounts.namespaces import canonical_name
+from hythe.hub.errors import Invalid
 from hythe.hub.organizations.name_patterns import any_matches, pattern_problem
 from hythe.hub.validation import Checked, problems_by
 from hythe.oci.reference import is_name
@@ -24,6 +25,9 @@ MIN_INTERVAL = 10
 """Minimum seconds between two comparisons by schedule: each asks the other registry for every tag."""
 
 MAX_INTERVAL = 30 * 24 * 3600
+
+DISABLED_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)
+"""The end of the pause of a disabled rule: servers of every version keep it."""
 
 _RULE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _FIELDS = re.compile(r"\{(\w*)\}")
@@ -110,6 +114,38 @@ def _patterns_problem(patterns: tuple[str, ...]) -> str | None:
     return None
 
 
+class ReplicationRuleChange(msgspec.Struct, frozen=True):
+    """What to change of a rule; see NewReplicationRule. Fields that are not given stay as they are.
+
+    ``username`` and ``password`` are given together; both empty: no credentials. A rule that is not ``enabled`` copies
+    nothing, and what is pushed stays behind. Where a rule leads does not change: its password is for that registry.
+    """
+
+    username: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    password: Annotated[str, Meta(max_length=4000)] | UnsetType = UNSET
+    repositories: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] | UnsetType = UNSET
+    tags: Annotated[tuple[str, ...], Meta(max_length=MAX_PATTERNS)] | UnsetType = UNSET
+    destination: Annotated[str, Meta(max_length=255)] | UnsetType = UNSET
+    deletions: bool | UnsetType = UNSET
+    override: bool | UnsetType = UNSET
+    events: bool | UnsetType = UNSET
+    interval: Annotated[int, Meta(ge=0, le=MAX_INTERVAL)] | UnsetType = UNSET
+    concurrency: Annotated[int, Meta(ge=1, le=16)] | UnsetType = UNSET
+    rate: Annotated[int, Meta(ge=0, le=2**50)] | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that are given."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
+
+    def check(self, direction: Direction) -> None:
+        """Raise Invalid if a field is invalid for a rule of this direction."""
+        values = self.given | ({"direction": direction} if self.interval is not UNSET else {})
+        if bad := NewReplicationRule.problems(values):
+            raise Invalid(bad)
+
+
 class ReplicationRule(msgspec.Struct, frozen=True):
     """A stored rule with its state; see NewReplicationRule. ``sealed`` is the sealed password.
 
@@ -140,6 +176,11 @@ class ReplicationRule(msgspec.Struct, frozen=True):
     paused_until: datetime | None
     failures: int
     problem: str
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the rule is worked on."""
+        return self.paused_until is None or self.paused_until < DISABLED_UNTIL
 
     @property
     def address(self) -> str:

@@ -45,8 +45,10 @@ POLL_INTERVAL = 1.0
 RUN_INTERVAL = 0.25
 """Seconds between two looks at a rule that the command runs."""
 
-LEASE = timedelta(seconds=15)
-HEARTBEAT = 4.0
+LEASE = timedelta(seconds=10)
+"""How long an item stays with a server that died."""
+
+HEARTBEAT = 2.5
 """Seconds after which a lease is extended."""
 
 MAX_TASKS = 8

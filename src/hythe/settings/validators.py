@@ -3,11 +3,13 @@
 import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, Literal
 
 from hythe.settings.addresses import (
     is_host_name,
+    is_ip_address,
     parse_http_url,
     parse_listen,
     parse_mail_url,
@@ -127,6 +129,17 @@ def require_public_url(text: str) -> None:
         )
 
 
+def require_followed(text: str) -> None:
+    """Return if this is https://HOST[:PORT], or http:// of this host itself. Raises InvalidValue.
+
+    The first site sends password hashes and keys, and gets the password that opens everything.
+    """
+    parts = parse_http_url(text)
+    host = parts.hostname or ""
+    if parts.scheme != "https" and not (host == "localhost" or (is_ip_address(host) and ip_address(host).is_loopback)):
+        raise InvalidValue(text, "use https://HOST: passwords and keys are sent; http:// is for 127.0.0.1 only")
+
+
 def require_path(text: str) -> None:
     """Return if this can be a path. Raises InvalidValue."""
     if not text or not text.isprintable() or "://" in text or text != text.strip():
@@ -146,6 +159,7 @@ VALIDATORS: Mapping[str, Callable[[str], object]] = MappingProxyType(
         "metrics_listen": parse_listen,
         "otlp_endpoint": lambda text: parse_http_url(text, path=True),
         "data": require_path,
+        "follow": require_followed,
         "public_url": require_public_url,
         "allowed_hosts": parse_allowed_hosts,
         "trusted_proxies": parse_networks,

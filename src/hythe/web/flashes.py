@@ -83,6 +83,7 @@ class Flash(Enum):
     WORKER_RESUMED = "The worker gets builds again."
     WORKER_REMOVED = "Worker removed."
     REPLICATION_ADDED = "Rule added. Both sides are compared in a few seconds."
+    REPLICATION_CHANGED = "Rule changed."
     REPLICATION_STARTED = "Both sides are compared now, and what failed is tried again."
     REPLICATION_REMOVED = "Rule removed. What it copied stays."
     GARBAGE_STARTED = "Garbage collection begins in the background."

@@ -157,6 +157,7 @@ class HubAction(Enum):
     COLLECT_GARBAGE = "garbage.collect"
     VIEW_REPLICATION = "replication.view"
     ADD_REPLICATION = "replication.add"
+    CHANGE_REPLICATION = "replication.change"
     REMOVE_REPLICATION = "replication.remove"
     RUN_REPLICATION = "replication.run"
     VIEW_BUILD_QUEUE = "queue.view"

@@ -305,6 +305,9 @@ TABLE: dict[HubAction, ActionRule] = {
     HubAction.ADD_REPLICATION: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Keep repositories in step with another registry"
     ),
+    HubAction.CHANGE_REPLICATION: ActionRule(
+        HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Change, disable or enable a replication rule"
+    ),
     HubAction.REMOVE_REPLICATION: ActionRule(
         HubRole.ADMINISTRATOR, Right.ACCOUNT, _CHANGES, "Remove a replication rule"
     ),

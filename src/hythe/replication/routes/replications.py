@@ -10,7 +10,7 @@ from hythe.hub.routes.endpoint import ApiRequest, Endpoint, Nothing
 from hythe.hub.service import HubServices
 from hythe.replication.item import ReplicationBacklog, ReplicationResult
 from hythe.replication.replications import ReplicationService, ReplicationStatus
-from hythe.replication.rule import Direction, NewReplicationRule, ReplicationRule
+from hythe.replication.rule import Direction, NewReplicationRule, ReplicationRule, ReplicationRuleChange
 
 
 class ReplicationRuleReply(msgspec.Struct, frozen=True):
@@ -33,6 +33,7 @@ class ReplicationRuleReply(msgspec.Struct, frozen=True):
     interval: int
     concurrency: int
     rate: int
+    enabled: bool
     created_at: datetime
     created_by: str
     compare_at: datetime | None
@@ -90,6 +91,12 @@ class ReplicationEndpoints:
         """Return a rule with what is behind."""
         return status_reply(await self._service.status(call.actor, call.path["rule"]))
 
+    async def change(self, _hub: HubServices, call: ApiRequest[ReplicationRuleChange, Nothing]) -> ReplicationRuleReply:
+        """Change a rule."""
+        await self._service.change(call.actor, call.path["rule"], call.body)
+        found = await self._service.status(call.actor, call.path["rule"])
+        return rule_reply(found.rule, found.backlog)
+
     async def remove(self, _hub: HubServices, call: ApiRequest[Nothing, Nothing]) -> None:
         """Remove a rule."""
         await self._service.remove(call.actor, call.path["rule"])
@@ -102,7 +109,10 @@ class ReplicationEndpoints:
 def rule_reply(rule: ReplicationRule, backlog: ReplicationBacklog) -> ReplicationRuleReply:
     """Return a rule as the API and the command show it."""
     names = set(ReplicationRuleReply.__struct_fields__) - {"behind"}
-    return ReplicationRuleReply(**{name: getattr(rule, name) for name in names}, behind=backlog)
+    values = {name: getattr(rule, name) for name in names}
+    if not rule.enabled:
+        values["paused_until"] = None
+    return ReplicationRuleReply(**values, behind=backlog)
 
 
 def status_reply(found: ReplicationStatus) -> ReplicationStatusReply:
@@ -147,6 +157,15 @@ def endpoints(service: ReplicationService) -> tuple[Endpoint, ...]:
             handlers.status,
             reply=ReplicationStatusReply,
             action=HubAction.VIEW_REPLICATION,
+        ),
+        Endpoint(
+            "PATCH",
+            one,
+            "Change, disable or enable a replication rule (administrators only)",
+            handlers.change,
+            ReplicationRuleChange,
+            reply=ReplicationRuleReply,
+            action=HubAction.CHANGE_REPLICATION,
         ),
         Endpoint(
             "DELETE",

@@ -51,6 +51,7 @@ _HURRY = (
     .where(items.c.rule_id == bindparam("of_rule"), items.c.lease == literal_column("''"))
     .values(due_at=bindparam("at", type_=_TIME))
 )
+_FORGET = delete(items).where(_OF_RULE)
 _WINDOW = (
     select(items.c.bytes, items.c.created_at, items.c.attempts)
     .where(_OF_RULE)
@@ -144,6 +145,11 @@ async def release(session: Session, item: ReplicationItem, attempts: int, proble
 async def hurry(session: Session, rule_id: int, now: datetime) -> None:
     """Let every item of a rule be due now, also after failures."""
     await session.run(_HURRY, {"of_rule": rule_id, "at": now})
+
+
+async def forget(session: Session, rule_id: int) -> None:
+    """Remove every item of a rule; who works on one loses its lease."""
+    await session.run(_FORGET, {"rule_id": rule_id})
 
 
 async def backlog(session: Session, rule_id: int) -> ReplicationBacklog:

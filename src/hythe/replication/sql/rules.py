@@ -8,7 +8,7 @@ from sqlalchemy import Row, bindparam, delete, func, insert, literal_column, or_
 
 from hythe.database import Session
 from hythe.database.tables.replication import replication_rules as rules
-from hythe.replication.rule import Direction, ReplicationRule
+from hythe.replication.rule import DISABLED_UNTIL, Direction, ReplicationRule
 
 _ALL = select(rules).order_by(rules.c.name)
 _BY_NAME = select(rules).where(rules.c.name == bindparam("name"))
@@ -52,7 +52,10 @@ _RETRY = (
 )
 _PAUSE = (
     update(rules)
-    .where(rules.c.id == bindparam("rule_id"))
+    .where(
+        rules.c.id == bindparam("rule_id"),
+        or_(rules.c.paused_until.is_(None), rules.c.paused_until < bindparam("disabled", type_=_TIME)),
+    )
     .values(
         failures=bindparam("count"),
         paused_until=bindparam("until", type_=_TIME),
@@ -63,6 +66,30 @@ _RESUME = (
     update(rules)
     .where(rules.c.id == bindparam("rule_id"), rules.c.failures > literal_column("0"))
     .values(failures=0, paused_until=None, problem="")
+)
+_CHANGED = (
+    "username",
+    "secret",
+    "repositories",
+    "tags",
+    "destination",
+    "deletions",
+    "override",
+    "events",
+    "interval",
+    "concurrency",
+    "rate",
+    "failures",
+    "problem",
+    "compare_lease",
+)
+_CHANGE = (
+    update(rules)
+    .where(rules.c.id == bindparam("rule_id"))
+    .values(
+        {name: bindparam(f"new_{name}") for name in _CHANGED}
+        | {name: bindparam(f"new_{name}", type_=_TIME) for name in ("compare_at", "paused_until")}
+    )
 )
 _LOCK = update(rules).where(rules.c.id == bindparam("rule_id")).values(concurrency=rules.c.concurrency)
 
@@ -94,6 +121,14 @@ async def add(session: Session, values: Mapping[str, Any]) -> None:
     """Add a rule. ``values``: those of the columns, with the patterns as tuples."""
     texts = {name: " ".join(values[name]) for name in ("repositories", "tags")}
     await session.run(_ADD, {**values, **texts, "direction": values["direction"].value})
+
+
+async def change(session: Session, rule: ReplicationRule) -> None:
+    """Store what can change of a rule."""
+    values = {name: getattr(rule, name) for name in _CHANGED if name != "secret"}
+    values |= {name: " ".join(values[name]) for name in ("repositories", "tags")}
+    values |= {"secret": rule.sealed, "compare_at": rule.compare_at, "paused_until": rule.paused_until}
+    await session.run(_CHANGE, {f"new_{name}": value for name, value in values.items()} | {"rule_id": rule.id})
 
 
 async def remove(session: Session, rule_id: int) -> None:
@@ -128,8 +163,9 @@ async def retry_comparison(session: Session, rule_id: int, lease: str, at: datet
 
 
 async def pause(session: Session, rule_id: int, failures: int, until: datetime, problem: str) -> None:
-    """Record a failure of the other registry, and try nothing before ``until``."""
-    await session.run(_PAUSE, {"rule_id": rule_id, "count": failures, "until": until, "why": problem})
+    """Record a failure of the other registry, and try nothing before ``until``; a disabled rule stays so."""
+    values = {"rule_id": rule_id, "count": failures, "until": until, "why": problem, "disabled": DISABLED_UNTIL}
+    await session.run(_PAUSE, values)
 
 
 async def resume(session: Session, rule_id: int) -> None:

@@ -16,7 +16,7 @@ from hythe.hub.administration.takedowns import TakedownReason
 from hythe.hub.page import Paging
 from hythe.hub.renaming.transfers import NewTransfer
 from hythe.oci.digest import Digest
-from hythe.replication.rule import Direction, NewReplicationRule
+from hythe.replication.rule import Direction, NewReplicationRule, ReplicationRuleChange
 
 DIGEST = str(Digest.of(b"forbidden"))
 REASON = TakedownReason("it copies a trademark")
@@ -213,6 +213,13 @@ RULE = NewReplicationRule("second-site", Direction.PUSH, "https://hub2.example.c
 async def add_replication(world: World) -> Steps:
     yield
     await world.services.replication.rules.add(world.max, RULE)
+
+
+@change("replication.rules.change", HubAction.CHANGE_REPLICATION, "second-site", by="max")
+async def change_replication(world: World) -> Steps:
+    await world.services.replication.rules.add(world.max, RULE)
+    yield
+    await world.services.replication.rules.change(world.max, "second-site", ReplicationRuleChange(enabled=False))
 
 
 @change("replication.rules.remove", HubAction.REMOVE_REPLICATION, "second-site", by="max")
