@@ -8,7 +8,7 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -74,7 +74,7 @@ class SQLiteDatabase:
     async def reading(self) -> AsyncIterator["SQLiteSession"]:
         """See Database.reading."""
         note_read()
-        self._file.require_lately()
+        self._file.require_recently()
         with sqlite_errors(self._path):
             session = self._idle.pop() if self._idle else self._open()
             session.turn_ends = perf_counter() + TURN
@@ -115,6 +115,10 @@ class SQLiteDatabase:
             if durable:
                 await self.log.synced()
             await self.log.committed(changes, self._turn)
+
+    def writing_once(self) -> AbstractAsyncContextManager["SQLiteSession"]:
+        """See Database.writing_once."""
+        return self.writing(durable=False)
 
     async def close(self) -> None:
         """See Database.close."""

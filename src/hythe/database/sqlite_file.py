@@ -34,7 +34,7 @@ class WatchedFile:
                 f"its file was {what}",
             )
 
-    def require_lately(self) -> None:
+    def require_recently(self) -> None:
         """Like ``require``, but look at the file once a LOOK_INTERVAL only."""
         now = monotonic()
         if now > self._next:
