@@ -71,6 +71,12 @@ class MaintainedDatabase:
             raise UnderMaintenance
         return self.inner.writing(durable=durable)
 
+    def writing_once(self) -> AbstractAsyncContextManager[Session]:
+        """See Database.writing_once. Raises UnderMaintenance."""
+        if self.maintenance.read_only:
+            raise UnderMaintenance
+        return self.inner.writing_once()
+
     @property
     def changes(self) -> Changes:
         """See Database.changes."""

@@ -68,6 +68,10 @@ class PacedSQLite:
         # Changes made during a copy of the log would make the next copy longer.
         await self._database.log.copied()
 
+    def writing_once(self) -> AbstractAsyncContextManager[Session]:
+        """See Database.writing_once."""
+        return self.writing(durable=False)
+
     @property
     def changes(self) -> Changes:
         """See Database.changes."""

@@ -101,6 +101,13 @@ class Database(Protocol):
         last-use times). SQLite runs one ``writing`` at a time: do not await anything slow inside.
         """
 
+    def writing_once(self) -> AbstractAsyncContextManager[Session]:
+        """Open a session for a single statement, which is a transaction that is not durable (see ``writing``).
+
+        PostgreSQL needs a third of the time: the statement commits itself. Raises UnavailableError, after which it may
+        have been committed.
+        """
+
     @property
     def changes(self) -> Changes:
         """What was committed, by any process, for caches."""

@@ -23,8 +23,11 @@ from hythe.telemetry.statements import observe_statement
 
 T = TypeVar("T")
 
-_BEGIN = "BEGIN"
-_BEGIN_NOT_DURABLE = "BEGIN; SET LOCAL synchronous_commit = off"
+# Connections of a pool commit without waiting for the disk, so that a single statement can be a transaction. Durable
+# transactions set what the operator has configured.
+_NOT_DURABLE = "SET synchronous_commit = off"
+_BEGIN = "BEGIN; SET LOCAL synchronous_commit TO DEFAULT"
+_BEGIN_NOT_DURABLE = "BEGIN"
 
 # Long reads depend on their values: a plan for any value could read a thousand times as much. They are short enough
 # that compiling them costs more than it saves.
@@ -57,7 +60,7 @@ class PostgreSQLDatabase:
 
     def __init__(self, url: str) -> None:
         """Prepare a pool for ``url`` (postgresql://..) without connecting."""
-        self._pool = PostgreSQLPool(partial(connect, url))
+        self._pool = PostgreSQLPool(partial(_connect_pooled, url))
         self._statements = postgresql_statements()
         self.changes = PostgreSQLChanges(partial(connect, url))
 
@@ -89,6 +92,16 @@ class PostgreSQLDatabase:
             async with self._transaction(_BEGIN if durable else _BEGIN_NOT_DURABLE) as session:
                 yield session
         finally:
+            note_written()
+
+    @asynccontextmanager
+    async def writing_once(self) -> AsyncIterator["PostgreSQLSession"]:
+        """See Database.writing_once."""
+        held = HeldConnection(self._pool, await self._pool.acquire(), retries=False)
+        try:
+            yield PostgreSQLSession(held, self._statements)
+        finally:
+            held.release()
             note_written()
 
     @asynccontextmanager
@@ -164,6 +177,16 @@ async def connect(url: str) -> Any:
     """Return a connection of asyncpg for ``url``, in the same format as for ``postgresql_engine``."""
     scheme, _, rest = url.partition("://")
     return await asyncpg.connect(f"{scheme.removesuffix('+asyncpg')}://{rest}")
+
+
+async def _connect_pooled(url: str) -> Any:
+    connection = await connect(url)
+    try:
+        await connection.execute(_NOT_DURABLE)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 def postgresql_engine(url: str) -> AsyncEngine:

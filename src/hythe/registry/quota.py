@@ -113,7 +113,7 @@ class Quota:
                 reserved, touched = await self._reserve(limits, upload.id, end, MAX_STEP), self._clock()
             elif self._clock() - touched > TOUCH_INTERVAL:
                 touched = self._clock()
-                async with self._database.writing(durable=False) as session:
+                async with self._database.writing_once() as session:
                     await upload_store.touch(session, upload.id, touched)
             yield piece
 

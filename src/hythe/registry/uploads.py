@@ -203,12 +203,32 @@ class Uploads:
         upload = await self._storage.start(uuid.uuid4().hex)
 
         async def add() -> None:
+            if await self._started_at_once(push, upload, digest):
+                return
             async with self._database.writing(durable=False) as session:
                 await self._quota.admit_session(session, push.limits, str(digest or ""))
                 await store.add(session, upload, push.repository, push.actor.name, self._clock())
 
         await self._quota.making_room(push.limits, add)
         return upload
+
+    async def _started_at_once(self, push: "_Push", upload: UploadSession, digest: Digest | None) -> bool:
+        """Record a session in one statement, which SQLite does not need; return False if the limits forbid it."""
+        if self._database.dialect == "sqlite":
+            return False
+        recorded = (upload, push.repository, push.actor.name, self._clock())
+        async with self._database.writing_once() as session:
+            if push.limits:
+                return await store.add_within(session, *recorded, push.limits, str(digest or ""))
+            await store.add(session, *recorded)
+            return True
+
+    async def _claimed_at_once(self, push: "_Push", upload: UploadSession, digest: Digest, size: int) -> bool | None:
+        """Claim in one statement, which SQLite does not need; return None if that is not as simple."""
+        if self._database.dialect == "sqlite":
+            return None
+        async with self._database.writing_once() as session:
+            return await store.claim_within(session, upload.id, str(digest), size, self._clock(), push.limits)
 
     async def _finish_whole(self, push: "_Push", upload: UploadSession, digest: Digest, chunk: Chunk) -> int:
         """Store a whole blob and end the session. Raises DigestMismatch, after which the session still exists."""
@@ -269,7 +289,7 @@ class Uploads:
             await self._discard(upload)
             raise unknown_upload(upload.id) from error
         if recovered != upload:
-            async with self._database.writing(durable=False) as session:
+            async with self._database.writing_once() as session:
                 await store.set_offset(session, recovered, self._clock())
         return recovered
 
@@ -286,6 +306,9 @@ class Uploads:
             raise
 
     async def _try_claim(self, push: "_Push", upload: UploadSession, digest: Digest, size: int) -> bool:
+        claimed = await self._claimed_at_once(push, upload, digest, size)
+        if claimed is not None:
+            return claimed
         deadline = asyncio.get_running_loop().time() + DOOM_TIMEOUT
         reserved = True
         while True:
@@ -338,19 +361,22 @@ class Uploads:
             target = await self._repositories.get_or_create(session, push.repository, push.actor, exclusive=False)
             for listener in self._repositories.listeners:
                 await listener.blob_pushed(session, target, digest, push.actor)
-            await blob_store.add(session, str(digest), size, now)
-            if not reserved:
+            blob = (str(digest), size, now)
+            if reserved:
+                await blob_store.add_linked(session, target.id, *blob, now + self._policy.grace)
+            else:
+                await blob_store.add(session, *blob)
                 await self._quota.admit_bytes(session, push.limits, size, str(digest), upload.id)
-            await blob_store.link(session, target.id, str(digest), now, now + self._policy.grace)
+                await blob_store.link(session, target.id, str(digest), now, now + self._policy.grace)
             if not await store.end(session, upload.id, str(digest)):
                 raise _ClaimLost(upload.id)
 
     async def _save(self, upload: UploadSession) -> None:
-        async with self._database.writing(durable=False) as session:
+        async with self._database.writing_once() as session:
             await store.save(session, upload, self._clock())
 
     async def _discard(self, upload: UploadSession) -> None:
-        async with self._database.writing(durable=False) as session:
+        async with self._database.writing_once() as session:
             await store.remove(session, upload.id)
         await self._storage.cancel(upload)
 

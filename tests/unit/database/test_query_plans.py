@@ -56,6 +56,9 @@ OF_ONE_ENGINE: dict[Dialect, tuple[str, ...]] = {
     "postgresql": (
         "registry.sql.blobs._LOCK",
         "registry.sql.blobs._LOCK_DIGESTS",
+        "registry.sql.uploads._ADD_WITHIN",
+        "registry.sql.uploads._CLAIM_HELD",
+        "registry.sql.uploads._CLAIM_WITHIN",
         "registry.sql.usage._LOCKED_USAGE",
     ),
 }
@@ -211,11 +214,19 @@ def _recorder() -> Recorder:
 
 
 def _with_variables(dialect: Dialect, recorder: Recorder) -> Recorder:
+    others = tuple(name for engine, names in OF_ONE_ENGINE.items() if engine != dialect for name in names)
+    # Some functions are for one engine, and were called on the other one.
+    recorder.statements = {
+        text: statement for text, statement in recorder.statements.items() if not statement.name.startswith(others)
+    }
     known = {statement.name for statement in recorder.statements.values()}
     for module in store_calls.modules():
         for name, variable in store_calls.statements(module).items():
-            other = any(name.startswith(names) for engine, names in OF_ONE_ENGINE.items() if engine != dialect)
-            if name not in known and not other and (statement := compiled(name, variable, dialect)) is not None:
+            if (
+                name not in known
+                and not name.startswith(others)
+                and (statement := compiled(name, variable, dialect)) is not None
+            ):
                 recorder.statements[name] = statement
     return recorder
 

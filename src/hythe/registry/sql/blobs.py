@@ -12,12 +12,19 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import ARRAY, BigInteger, Executable, bindparam, delete, func, select, update
+from sqlalchemy import ARRAY, BigInteger, Boolean, Executable, bindparam, delete, func, null, select, update
+from sqlalchemy.dialects.sqlite import Insert as SQLiteInsert
 
 from hythe.database import Session
 from hythe.database.port import Dialect, insert_for
 from hythe.database.tables.registry import blobs, repositories, repository_blobs
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects.postgresql import Insert as PostgreSQLInsert
+
+_Insert: TypeAlias = "SQLiteInsert | PostgreSQLInsert"
 
 BATCH_SIZE = 500
 """Maximum number of values in one IN list."""
@@ -35,11 +42,11 @@ _FIND = (
     .join(blobs, blobs.c.digest == repository_blobs.c.digest)
     .where(repositories.c.name == bindparam("name"), repository_blobs.c.digest == bindparam("digest"))
 )
-_LOCK = select(func.pg_advisory_xact_lock(bindparam("key")))
+_LOCK = select(func.lock_blob(bindparam("key"), bindparam("digest"), type_=Boolean).label("usable"))
 _LOCK_DIGESTS = select(
     func.pg_advisory_xact_lock(func.unnest(bindparam("keys", type_=ARRAY(BigInteger))).column_valued("key"))
 )
-_DOOMED = select(blobs.c.deleting_since).where(blobs.c.digest == bindparam("digest")).with_for_update(key_share=True)
+_DOOMED = select(blobs.c.deleting_since).where(blobs.c.digest == bindparam("digest"))
 _LINKED = select(repository_blobs.c.digest).where(
     repository_blobs.c.repository_id == bindparam("repository_id"),
     repository_blobs.c.digest.in_(bindparam("digests", expanding=True)),
@@ -108,10 +115,11 @@ async def find(session: Session, repository: str, digest: str) -> FoundBlob | No
 async def lock(session: Session, digest: str) -> bool:
     """Lock one blob until the transaction ends; return False if its bytes are being deleted.
 
-    SQLite has only one writer. The row may not exist yet, so PostgreSQL locks the digest too.
+    SQLite has only one writer. The row may not exist yet, so PostgreSQL locks the digest too (migration 0034).
     """
     if session.dialect == "postgresql":
-        await session.row(_LOCK, {"key": _key(digest)})
+        locked = await session.row(_LOCK, {"key": lock_key(digest), "digest": digest})
+        return locked is not None and bool(locked.usable)
     row = await session.row(_DOOMED, {"digest": digest})
     return row is None or row.deleting_since is None
 
@@ -123,7 +131,7 @@ async def lock_some(session: Session, digests: Iterable[str]) -> None:
     """
     ordered = sorted(digests)
     if session.dialect == "postgresql":
-        await session.rows(_LOCK_DIGESTS, {"keys": [_key(digest) for digest in ordered]})
+        await session.rows(_LOCK_DIGESTS, {"keys": [lock_key(digest) for digest in ordered]})
         await session.rows(_LOCK_ROWS, {"digests": ordered})
 
 
@@ -136,6 +144,18 @@ async def link(session: Session, repository_id: int, digest: str, at: datetime, 
     """Link a blob to a repository, marked with ``free_after`` if no manifest refers to it. Hold it first."""
     values = {"repository_id": repository_id, "digest": digest, "linked_at": at, "free_after": free_after}
     await session.run(_link(session.dialect), values)
+
+
+async def add_linked(
+    session: Session, repository_id: int, digest: str, size: int, at: datetime, free_after: datetime
+) -> None:
+    """Do what ``add`` and ``link`` do, on PostgreSQL in one statement."""
+    if session.dialect == "sqlite":
+        await add(session, digest, size, at)
+        await link(session, repository_id, digest, at, free_after)
+        return
+    values = {"repository_id_": repository_id, "digest_": digest, "size_": size}
+    await session.run(_add_linked(), {**values, "stored_at_": at, "linked_at_": at, "free_after_": free_after})
 
 
 async def unlink(session: Session, repository_id: int, digest: str) -> bool:
@@ -191,20 +211,42 @@ def batches(values: Iterable[str], size: int = BATCH_SIZE) -> Iterator[Sequence[
         yield ordered[start : start + size]
 
 
-def _key(digest: str) -> int:
+def lock_key(digest: str) -> int:
+    """Return the number under which PostgreSQL locks a digest."""
     return int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest(), signed=True)
 
 
 @cache
 def _add(dialect: Dialect) -> Executable:
-    statement = insert_for(dialect, blobs)
-    renewed = {"size": statement.excluded.size, "free_after": None, "quarantined_at": None}
-    return statement.on_conflict_do_update(index_elements=[blobs.c.digest], set_=renewed)
+    return _adding(insert_for(dialect, blobs))
 
 
 @cache
 def _link(dialect: Dialect) -> Executable:
-    statement = insert_for(dialect, repository_blobs)
+    return _linking(insert_for(dialect, repository_blobs))
+
+
+@cache
+def _add_linked() -> Executable:
+    names = ("digest", "size", "stored_at")
+    stored = insert_for("postgresql", blobs).values({name: bindparam(f"{name}_") for name in names})
+    added = _adding(stored).returning(blobs.c.digest).cte("added")
+    # Selected from the blob, so that its row is locked before the link's.
+    given = (
+        bindparam(f"{name}_", type_=repository_blobs.c[name].type)
+        for name in ("repository_id", "linked_at", "free_after")
+    )
+    columns = ("digest", "repository_id", "linked_at", "free_after")
+    linked = insert_for("postgresql", repository_blobs).from_select(columns, select(added.c.digest, *given))
+    return _linking(linked)
+
+
+def _adding(statement: _Insert) -> _Insert:
+    renewed = {"size": statement.excluded.size, "free_after": null(), "quarantined_at": null()}
+    return statement.on_conflict_do_update(index_elements=[blobs.c.digest], set_=renewed)
+
+
+def _linking(statement: _Insert) -> _Insert:
     # A link that a manifest refers to has no free_after, and gets none.
     return statement.on_conflict_do_update(
         index_elements=[repository_blobs.c.repository_id, repository_blobs.c.digest],

@@ -9,7 +9,19 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, case, func, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ScalarSelect,
+    TableValuedAlias,
+    and_,
+    bindparam,
+    case,
+    column,
+    func,
+    literal,
+    select,
+)
 
 from hythe.database import Session
 from hythe.database.tables.registry import namespace_blobs, namespace_usage, uploads
@@ -53,11 +65,17 @@ _IDLE_SESSIONS = (
     .order_by(uploads.c.repository)
     .limit(MAX_IDLE_SESSIONS)
 )
-_LOCKED_USAGE = select(
-    func.lock_namespace_usage(_NAMESPACE, bindparam("digest"), bindparam("upload_id")).table_valued(
-        "stored", "open_uploads", "uploading", "blob_size"
-    )
-)
+
+
+def locked_usage(
+    namespace: ColumnElement[str], digest: ColumnElement[str], upload_id: ColumnElement[str]
+) -> TableValuedAlias:
+    """Return what a namespace uses, as a table with one row; only on PostgreSQL. See ``lock``."""
+    columns = [column(name, BigInteger) for name in ("stored", "open_uploads", "uploading", "blob_size")]
+    return func.lock_namespace_usage(namespace, digest, upload_id).table_valued(*columns)
+
+
+_LOCKED_USAGE = select(locked_usage(_NAMESPACE, bindparam("digest"), bindparam("upload_id")))
 
 
 class Usage(msgspec.Struct, frozen=True):
