@@ -11,12 +11,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.contracts.distribution import INDEX, Client, digest_of, image_manifest, index_manifest
+from tests.contracts.distribution import INDEX, Answer, Client, digest_of, image_manifest, index_manifest
 from tests.parts.docker_registry import DockerRegistry, docker_registry_server
-from tests.parts.hub import HUB, HytheServer, server_factory
+from tests.parts.hub import HUB, REGISTRY, HytheServer, server_factory
 from tests.parts.process import free_port
 
 PASSWORD = "correct horse battery"
@@ -34,12 +35,21 @@ class Site:
         """A client with ann's rights."""
         return client_of(self.server.port)
 
+    def _call(self, method: str, path: str, body: object) -> Answer:
+        content = json.dumps(body).encode() if body is not None else None
+        return self.client(method, f"/api/v1/admin/replications{path}", content, Content_Type="application/json")
+
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Call the JSON API as ann; return the body of the response."""
-        content = json.dumps(body).encode() if body is not None else None
-        answer = self.client(method, f"/api/v1/admin/replications{path}", content, Content_Type="application/json")
+        answer = self._call(method, path, body)
         assert answer.status < 300, answer
         return answer.json() if answer.body else None
+
+    def refused(self, method: str, path: str, body: object = None) -> int:
+        """Call the JSON API as ann; return the status, which is no success."""
+        answer = self._call(method, path, body)
+        assert answer.status >= 400, answer
+        return answer.status
 
     def add(self, direction: str, url: str, **fields: Any) -> str:
         """Add a rule; return its name."""
@@ -210,6 +220,7 @@ def test_a_pull_follows_the_schedule(first: Site, second: Site) -> None:
 
     new = client.push_image(repository, "moving")
     assert client("DELETE", f"/v2/{repository}/manifests/gone").status == 202
+    second.api("POST", f"/{rule}/run")
 
     wait_for(lambda: tag_of(target, repository, "moving") == new, lambda: second.status(rule))
     wait_for(lambda: tag_of(target, repository, "gone") is None, lambda: second.status(rule))
@@ -246,6 +257,7 @@ def test_wrong_credentials_are_named(first: Site, registry: DockerRegistry) -> N
     repository = fresh()
     first.client.push_image(repository)
     rule = first.add("push", registry.url, repositories=[repository], username="ann", password="wrong")
+    first.api("POST", f"/{rule}/run")
 
     first.wait_for_results(rule, "failed")
 
@@ -255,21 +267,69 @@ def test_wrong_credentials_are_named(first: Site, registry: DockerRegistry) -> N
     assert shown["paused_until"] is not None
 
 
-def test_an_unreachable_registry_is_shown_and_tried_again(first: Site) -> None:
-    """What cannot be sent stays behind, with its size, and is sent when the other registry is there."""
+def test_an_unreachable_registry_is_shown_and_tried_again(first: Site, tmp_path: Path) -> None:
+    """What cannot be sent stays behind, and is sent when the other registry, a private one, is there."""
     repository = fresh()
     port = free_port()
-    rule = first.add("push", f"http://127.0.0.1:{port}", repositories=[repository], interval=0)
-    first.client.push_image(repository)
+    url = f"http://127.0.0.1:{port}"
+    rule = first.add("push", url, repositories=[repository], interval=0, username="", password="")
+    digest = first.client.push_image(repository)
     wait_for(lambda: first.status(rule)["rule"]["behind"]["failed"], lambda: first.status(rule))
     shown = first.status(rule)
     assert f"127.0.0.1:{port} does not respond" in shown["rule"]["problem"]
     assert shown["items"][0]["attempts"] == 1
 
+    target = HytheServer(REGISTRY, tmp_path / "data", tmp_path, port=port)
+    target.start()
+    try:
+        wait_for(lambda: tag_of(Client(port), repository, "latest") == digest, lambda: first.status(rule))
+        wait_for(lambda: _nothing_behind(first, rule), lambda: first.status(rule))
+        assert first.status(rule)["rule"]["problem"] == ""
+    finally:
+        target.discard()
+
+
+def test_a_rule_changes_in_place(first: Site, second: Site) -> None:
+    """What a disabled rule misses is copied later, by the changed patterns; its password is not seen in the log."""
+    repository = fresh()
+    rule = first.add("push", second.server.url, repositories=["ann/nothing"], password="wrong")
+    change = {"repositories": [repository], "tags": ["v*"], "username": "ann", "password": PASSWORD, "enabled": False}
+    shown = first.api("PATCH", f"/{rule}", change)
+    assert (shown["enabled"], shown["tags"], shown["paused_until"]) == (False, ["v*"], None)
+    assert first.refused("POST", f"/{rule}/run") == 403
+    digest = first.client.push_image(repository, "v1")
+    first.client.push_image(repository, "nightly")
+    assert tag_of(second.client, repository, "v1") is None
+
+    first.api("PATCH", f"/{rule}", {"enabled": True})
+
+    wait_for(lambda: tag_of(second.client, repository, "v1") == digest, lambda: first.status(rule))
+    wait_for(lambda: _nothing_behind(first, rule), lambda: first.status(rule))
+    assert tag_of(second.client, repository, "nightly") is None
+    log = first.server.admin("audit", "--action", "replication.change", "--json")
+    assert rule in log
+    assert PASSWORD not in log + json.dumps(first.status(rule)) + first.server.log
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"username": "ben"}, {"password": "x"}, {"repositories": []}, {"destination": "x"}, {"interval": 5}, {"url": "x"}],
+    ids=str,
+)
+def test_a_bad_change_is_refused(first: Site, second: Site, change: dict[str, object]) -> None:
+    """Credentials go together, and a rule cannot lead its stored password elsewhere."""
+    rule = first.add("push", second.server.url, repositories=["ann/nothing"])
+    assert first.refused("PATCH", f"/{rule}", change) in (400, 422)
+    first.api("DELETE", f"/{rule}")
+
 
 @pytest.mark.parametrize("direction", ["push", "pull"])
-def test_a_crash_sends_at_most_a_part_again(start: Callable[..., HytheServer], second: Site, direction: str) -> None:
+def test_a_crash_sends_at_most_a_part_again(
+    start: Callable[..., HytheServer], second: Site, direction: str, rounds: Callable[[int, int], int]
+) -> None:
     """A server that is killed in the middle of a large blob goes on where it was."""
+    if direction == "pull" and rounds(0, 1) == 0:
+        pytest.skip("pulls with --all-rounds: each waits for the end of a lease")
     site, repository = new_site(start), fresh()
     layer, config = os.urandom(40 * 1024 * 1024), uuid.uuid4().hex.encode()
     source, target = (site, second) if direction == "push" else (second, site)
@@ -278,6 +338,7 @@ def test_a_crash_sends_at_most_a_part_again(start: Callable[..., HytheServer], s
         client.push_blob(repository, content)
     digest = client.push_manifest(repository, "large", image_manifest(config, layer))
     rule = site.add(direction, second.server.url, repositories=[repository], rate=20 * 1024 * 1024, concurrency=1)
+    site.api("POST", f"/{rule}/run")
     seen = uploads_of(target)
     wait_for(lambda: max(uploads_of(target), default=0) >= 16 * 1024 * 1024, lambda: (seen, site.status(rule)))
     site.server.kill()
@@ -318,8 +379,15 @@ def test_the_command_adds_runs_and_shows_rules(start: Callable[..., HytheServer]
     assert site.server.try_admin("replicate", "show", "off").returncode == 1
 
 
-def test_a_second_site_follows_and_can_be_promoted(start: Callable[..., HytheServer]) -> None:
-    """Accounts, tokens, private repositories and images arrive; users can only read; then it becomes the first site."""
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_a_second_site_follows_and_can_be_promoted(
+    start: Callable[..., HytheServer], second: Site, engine: str, request: pytest.FixtureRequest
+) -> None:
+    """Accounts, tokens, private repositories and images arrive; users can only read; then it becomes the first site.
+
+    Two servers of the promoted site share a rule that pushes, and copy each tag once; a rule pulls.
+    """
+    database_url = request.getfixturevalue("postgresql_url") if engine == "postgresql" else None
     key = base64.b64encode(os.urandom(32)).decode()
     site = Site(start(["--second-sites"], env={"HYTHE_SECRET_KEY": key}))
     site.server.create_user("ann", PASSWORD, admin=True)
@@ -329,7 +397,7 @@ def test_a_second_site_follows_and_can_be_promoted(start: Callable[..., HytheSer
     answer = site.client("PATCH", f"/api/v1/repositories/{repository}", body, Content_Type="application/json")
     assert answer.status == 200, answer
 
-    copy = start(["--follow", site.server.url], env={"HYTHE_SECRET_KEY": key})
+    copy = start(["--follow", site.server.url], env={"HYTHE_SECRET_KEY": key}, database_url=database_url)
     reader = client_of(copy.port)
     wait_for(lambda: tag_of(reader, repository, "latest") == digest, lambda: copy.log)
     assert Client(copy.port)("GET", f"/v2/{repository}/manifests/latest").status == 401
@@ -347,6 +415,27 @@ def test_a_second_site_follows_and_can_be_promoted(start: Callable[..., HytheSer
     promoted = client_of(copy.port)
     assert promoted.push_image(fresh())
     assert promoted.push_image(repository, "after")
+    copy.create_user("eve", PASSWORD)
+    assert client_of(copy.port, "eve")("GET", "/v2/").status == 200
+    copy.admin("replicate", "remove", "primary")
+    if database_url is not None:
+        twin = start(data=copy.data, env={"HYTHE_SECRET_KEY": key}, database_url=database_url)
+        share_a_rule(Site(copy), Site(twin), second)
+
+
+def share_a_rule(site: Site, twin: Site, target: Site) -> None:
+    """Push from two servers of one hub by one rule, and pull by another."""
+    repository, pulled = fresh(), fresh()
+    rule = site.add("push", target.server.url, repositories=[repository], concurrency=4)
+    clients = site.client, twin.client
+    pushed = {f"v{number}": clients[number % 2].push_image(repository, f"v{number}") for number in range(8)}
+    wait_for(partial(_has, target.client, repository, **pushed), lambda: site.status(rule))
+    wait_for(partial(_nothing_behind, site, rule), lambda: site.status(rule))
+    copied = [each["reference"] for each in site.status(rule)["results"] if each["outcome"] == "copied"]
+    assert sorted(copied) == sorted(pushed)
+    digest = target.client.push_image(pulled)
+    rule = twin.add("pull", target.server.url, repositories=[pulled], interval=10)
+    wait_for(lambda: tag_of(site.client, pulled, "latest") == digest, lambda: site.status(rule))
 
 
 def test_only_the_key_of_the_installation_opens_a_hub_to_a_second_site(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import os
@@ -20,6 +21,7 @@ MOST_ADDED = 32
 LAYER_MIB = (256, 4096)
 SLOW_CLIENTS = 200
 BLOCK = os.urandom(MIB)
+PASSWORD = "correct horse battery"
 
 
 def layer(mib: int) -> Iterator[bytes]:
@@ -123,6 +125,34 @@ def test_a_large_layer_up_and_down(warm: HytheServer, rounds: Callable[[int, int
     assert pulled_digest(warm, digest) == digest
 
     assert memory(warm, "VmHWM") - before < MOST_ADDED
+
+
+def test_replication_of_a_large_layer(warm: HytheServer, start_hub: Callable[..., HytheServer]) -> None:
+    """A rule copies a layer in parts, which neither the hub nor the registry that gets them keeps in memory."""
+    hub = start_hub()
+    assert hub.program is not None
+    hub.create_user("ann", PASSWORD, admin=True)
+    authorization = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
+    client = Client(hub.port, {"Authorization": f"Basic {authorization}"})
+    repository = "ann/large"
+    client.push_image(repository, "small")
+    target = Client(warm.port)
+    rule = ("copy", "push", warm.url, "--repository", repository)
+    hub.admin("replicate", "add", *rule)
+    hub.program.wait_until(lambda: target("HEAD", f"/v2/{repository}/manifests/small").status == 200)
+    digest = digest_of_layer(LAYER_MIB[0])
+    place = client.start_upload(repository)
+    size = LAYER_MIB[0] * MIB
+    assert client("PUT", with_digest(place, digest), layer(LAYER_MIB[0]), content_length=str(size)).status == 201
+    manifest = client.image(repository)
+    manifest["layers"] = [{**manifest["layers"][0], "digest": digest, "size": size}]
+    before = forget_peak(hub), forget_peak(warm)
+
+    client.push_manifest(repository, "large", manifest)
+    hub.program.wait_until(lambda: target("HEAD", f"/v2/{repository}/manifests/large").status == 200)
+
+    assert memory(hub, "VmHWM") - before[0] < MOST_ADDED
+    assert memory(warm, "VmHWM") - before[1] < MOST_ADDED
 
 
 def test_idle_clients_use_little_memory(warm: HytheServer) -> None:

@@ -15,7 +15,7 @@ from hythe.replication.sql import items as item_store
 from hythe.replication.sql import rules as rule_store
 from hythe.worker.layer_tags import is_layer_tag
 
-RULES_LIFETIME = 2.0
+RULES_LIFETIME = 1.0
 """Seconds for which the rules are cached, so that a push asks for them seldom. The first comparison of a rule begins
 after twice that time, and finds what a server missed that did not know the rule yet.
 """

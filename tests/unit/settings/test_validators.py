@@ -41,6 +41,16 @@ INVALID: dict[str, tuple[str, ...]] = {
         *("https://hub\\evil", "https://hub\n", "https://[::1", "https://::1", "https://-hub", "https://a..b"),
         *("https://127.1", "https://2130706433", "https://*.example.com", "https://" + "a" * 64, "javascript:1"),
     ),
+    "follow": (
+        *(
+            "hub.example.com",
+            "http://hub.example.com",
+            "http://10.0.0.1:80",
+            "http://127.0.0.1.example.com",
+            "ftp://hub",
+        ),
+        *("https://hub.example.com/path", "https://ann:secret@hub", "http://localhost.example.com", "https://"),
+    ),
     "allowed_hosts": (
         "https://hub",
         "hub:5000",
@@ -146,6 +156,7 @@ VALID: dict[str, tuple[str, ...]] = {
             "https://xn--bcher-kva.example",
         ),
     ),
+    "follow": ("", "https://hub.example.com", "https://10.0.0.5:8443/", "http://127.0.0.1:5000", "http://[::1]:80"),
     "allowed_hosts": ("", "registry", "a.example *.example.com", "*", "My_Registry"),
     "trusted_proxies": ("", "10.0.0.1", "10.0.0.0/8 ::1 fd00::/8"),
     "database_url": (
