@@ -263,7 +263,7 @@ def test_compose_runs_it(image: Image, skopeo: ContainersTool, busybox_layout: L
     start()
     name = push_and_pull(skopeo, busybox_layout, host, tmp_path)
     compose.ok(*files, "down")
-    assert image.podman.ok("ps", "--all", "--quiet") == ""
+    assert "hub_hythe_1" not in image.podman.ok("ps", "--all", "--format", "{{.Names}}").split()
     start()
 
     assert skopeo.inspect("inspect", name)["Digest"] == skopeo.inspect("inspect", busybox_layout.source())["Digest"]
