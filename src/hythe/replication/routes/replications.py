@@ -130,7 +130,6 @@ _RULES = "/api/v1/admin/replications"
 def endpoints(service: ReplicationService) -> tuple[Endpoint, ...]:
     """Return the endpoints of the JSON API."""
     handlers = ReplicationEndpoints(service)
-    one = f"{_RULES}/{{rule}}"
     return (
         Endpoint(
             "GET",
@@ -150,6 +149,13 @@ def endpoints(service: ReplicationService) -> tuple[Endpoint, ...]:
             status=HTTPStatus.CREATED,
             action=HubAction.ADD_REPLICATION,
         ),
+        *_of_one_rule(handlers),
+    )
+
+
+def _of_one_rule(handlers: ReplicationEndpoints) -> tuple[Endpoint, ...]:
+    one = f"{_RULES}/{{rule}}"
+    return (
         Endpoint(
             "GET",
             one,
