@@ -40,15 +40,17 @@ class SearchService:
             raise SignInNeeded("this hub shows nothing without signing in")
         if not query.words and not query.empty:
             return Page((), 0, paging)
-        async with self._database.reading_long(SECONDS) as session:
-            searched = await search_postings.audiences(session, reader)
-            if query.empty:
+        if query.empty:
+            async with self._database.reading_long(SECONDS) as session:
+                searched = await search_postings.audiences(session, reader)
                 return await store.popular(session, searched, reader, paging)
         try:
             async with self._database.reading_long(SECONDS) as session:
+                searched = await search_postings.audiences(session, reader)
                 return await _find(session, query, searched, reader, paging)
         except QueryTimeout:
             async with self._database.reading_long(SECONDS) as session:
+                searched = await search_postings.audiences(session, reader)
                 return await store.ranked(session, query, searched, SearchPlan(), reader, paging)
 
 

@@ -1,6 +1,7 @@
 """A page as a value: its address, its handler, and what it does as the table of actions names it."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -8,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hythe.database.changes import tracked_reads
 from hythe.database.maintenance import UnderMaintenance
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.table import TABLE
@@ -59,15 +61,17 @@ class PageRoute:
 
         async def endpoint(request: Request) -> Response:
             await site.templates.prepare()
-            page = await PageRequest.authenticate(site, request)
-            request.state.page = page
-            if request.method == "POST" and site.hub.maintenance.read_only:
-                raise UnderMaintenance
-            if any(map(_cannot_exist, request.path_params.values())):
-                raise HTTPException(404)
-            for action in first["POST" if request.method == "POST" else "GET"]:
-                await _admit(site, page, action)
-            return await self.handler(page)
+            # A page asks for the same access context several times; what a form does may take long.
+            with nullcontext() if request.method == "POST" else tracked_reads():
+                page = await PageRequest.authenticate(site, request)
+                request.state.page = page
+                if request.method == "POST" and site.hub.maintenance.read_only:
+                    raise UnderMaintenance
+                if any(map(_cannot_exist, request.path_params.values())):
+                    raise HTTPException(404)
+                for action in first["POST" if request.method == "POST" else "GET"]:
+                    await _admit(site, page, action)
+                return await self.handler(page)
 
         return DeclaredRoute(self.path, endpoint, actions, name=self.handler.__name__)
 

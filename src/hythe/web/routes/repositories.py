@@ -1,5 +1,6 @@
 """Pages that show repositories: those of a namespace, one with its tags, one image."""
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from hythe.hub.errors import NotFound
 from hythe.hub.page import Paging
 from hythe.hub.repositories.image import ImageDetails
 from hythe.hub.repositories.repository import Repository
+from hythe.hub.repositories.tag import Tag
 from hythe.oci.errors import InvalidDigest, InvalidReference
 from hythe.oci.reference import DEFAULT_NAMESPACE, DEFAULT_TAG, Reference
 from hythe.web.routes.navigation import Tab, page_link, paging_of, tabs
@@ -69,7 +71,7 @@ async def overview(page: PageRequest) -> Response:
         latest=latest,
         taken_down=context.taken_down,
         may_report=page.signed_in and context.namespace_role is None,
-        has_latest=await _has_latest(page, repository),
+        has_latest=await _has_latest(page, repository, latest.items),
         may_write=await page.site.hub.repositories.may_write(page.actor, repository.full_name),
         source=await _source_of(page, repository) if repository.built else "",
         last_build=await _last_build(page, repository) if repository.built else None,
@@ -93,7 +95,9 @@ async def redirect_docker_hub(page: PageRequest) -> Response:
     return page.redirect(repository_address(await page.site.hub.repositories.get(page.actor, reference.repository)))
 
 
-async def _has_latest(page: PageRequest, repository: Repository) -> bool:
+async def _has_latest(page: PageRequest, repository: Repository, listed: Sequence[Tag]) -> bool:
+    if any(tag.name == DEFAULT_TAG for tag in listed):
+        return True
     try:
         await page.site.hub.tags.get(page.actor, repository.full_name, DEFAULT_TAG)
     except NotFound:
