@@ -346,3 +346,30 @@ def test_the_queue(start_hub: Callable[..., HytheServer]) -> None:
     assert again.status_code == 409
     assert "already finished" in again.text
     assert act(administrator, "/admin/builds/workers/999/drain", draining="yes").status_code == 404
+
+
+def test_a_replication_rule_is_changed_and_disabled(
+    open_page: Callable[..., Page], content: Content, boss: str
+) -> None:
+    """The form shows the rule as it is; an empty password keeps the stored one, which no page shows."""
+    rule = f"rule-{next(content.numbers)}"
+    flags = ("--username", "ann", "--password-stdin", "--tag", "v*", "--no-events")
+    content.server.admin("replicate", "add", rule, "push", "http://127.0.0.1:9", *flags, stdin="very secret")
+    page = open_page(viewport=PHONE, is_mobile=True, java_script_enabled=False)
+    begin_session(page, content.url, boss)
+    page.goto(f"{content.url}/admin/replication/rules/{rule}")
+    page.get_by_role("link", name="Change").click()
+    expect(page.get_by_label("User name")).to_have_value("ann")
+    expect(page.get_by_label("Password")).to_have_value("")
+    page.get_by_label("User name").fill("ben")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#password-error")).to_contain_text("together with username")
+    page.get_by_label("User name").fill("ann")
+    page.get_by_label("Tags", exact=True).fill("v* latest")
+    page.get_by_label("Enabled").uncheck()
+    page.get_by_role("button", name="Save").click()
+
+    expect(page.get_by_text("The rule is disabled")).to_be_visible()
+    expect(page.get_by_text("the tags v*, latest of *")).to_be_visible()
+    assert "very secret" not in page.content()
+    assert ("replication.change", rule) in audited(content, boss)
