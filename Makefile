@@ -46,7 +46,7 @@ faults: .venv/.dev .cache/node/.stamp ## Run the fault tests with all repetition
 	.venv/bin/pytest --all-rounds tests/faults tests/unit/registry/test_races.py tests/builds/test_killed_worker.py tests/builds/test_push_storm.py $(ARGS)
 
 .PHONY: test-packages
-test-packages: .venv/.packaging .cache/node/.stamp .cache/image/.stamp ## Run all tests of what is installed: image, deb, chart ..
+test-packages: .venv/.packaging .cache/node/.stamp .cache/image/.stamp ## Run all tests of wheel, deb, image, chart and units
 	@scripts/system-packages serve test image
 	.venv/bin/pytest --all-rounds tests/clients/test_packages.py tests/clients/test_container_image.py $(ARGS)
 
@@ -106,7 +106,7 @@ clean: ## Remove the environment and all caches, but no hub data
 	@scripts/python-environment requirements/packaging.lock
 	@touch $@
 
-# The parts of the image that change rarely, for this machine only: they take half a minute, which no test should.
+# The parts of the image that change rarely, for this machine only: preparing them takes half a minute of CPU time.
 .cache/image/.stamp: .venv/.serve scripts/image deploy/image/packages requirements/serve.lock
 	@if scripts/image --cached --base-only --platforms "linux/$$(dpkg --print-architecture)"; then touch $@; \
 	else echo "Continuing without it; the tests of the image will fail."; fi
