@@ -13,7 +13,7 @@ determined after its request arrived: it then reflects every commit that was ack
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -60,6 +60,13 @@ class Changes(ABC):
         """Return the current position, after dropping what changed from the caches; None: nothing can be cached.
 
         Everything that was committed before the call is before the position. Raises UnavailableError.
+        """
+
+    @abstractmethod
+    def when_known(self, call: Callable[[bool], None]) -> None:
+        """Call a function when ``position`` would return, now or later: with False if it would raise or return None.
+
+        The function must not raise.
         """
 
     def follow(self, cache: Forgetful) -> None:

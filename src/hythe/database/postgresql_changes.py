@@ -8,6 +8,7 @@ query returns its snapshot, and the next one asks for the rows whose transaction
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from time import perf_counter
@@ -61,6 +62,7 @@ class PostgreSQLChanges(Changes):
         self._connection: Any = None
         self._statement: Any = None
         self._waiting: list[asyncio.Future[int | None]] = []
+        self._calls: deque[Callable[[bool], None]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._snapshot = _BEFORE_ALL
         self._server = ""
@@ -70,11 +72,19 @@ class PostgreSQLChanges(Changes):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[int | None] = loop.create_future()
         self._waiting.append(waiter)
+        self._start(loop)
+        return await waiter
+
+    def when_known(self, call: Callable[[bool], None]) -> None:
+        """See Changes.when_known."""
+        self._calls.append(call)
+        self._start(asyncio.get_running_loop())
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._task is None:
             # In a context of its own, because it serves many requests. It begins once the loop has handled what
             # arrived together with this request.
             self._task = loop.create_task(self._serve(), context=Context())
-        return await waiter
 
     async def close(self) -> None:
         """Close the connection."""
@@ -86,19 +96,25 @@ class PostgreSQLChanges(Changes):
 
     async def _serve(self) -> None:
         waiting: list[asyncio.Future[int | None]] = []
+        calls: deque[Callable[[bool], None]] = deque()
         try:
-            while self._waiting:
+            while self._waiting or self._calls:
                 # Requests that arrive from now on wait for the next query.
                 waiting, self._waiting = self._waiting, []
+                calls, self._calls = self._calls, deque()
                 try:
                     position = await self._current()
                 except UnavailableError as error:
                     _fail(waiting, str(error))
+                    _make(calls, known=False)
                 else:
                     _succeed(waiting, position)
+                    _make(calls, known=position is not None)
         finally:
             self._task = None
             _fail(waiting + self._waiting, "the query for changes in the database ended")
+            _make(calls, known=False)
+            _make(self._calls, known=False)
             self._waiting = []
 
     async def _current(self) -> int | None:
@@ -162,6 +178,12 @@ def _succeed(waiting: Iterable[asyncio.Future[int | None]], position: int | None
     for waiter in waiting:
         if not waiter.done():
             waiter.set_result(position)
+
+
+def _make(calls: deque[Callable[[bool], None]], *, known: bool) -> None:
+    """Make the calls, each once."""
+    while calls:
+        calls.popleft()(known)
 
 
 def _fail(waiting: Iterable[asyncio.Future[int | None]], message: str) -> None:

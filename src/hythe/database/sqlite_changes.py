@@ -1,9 +1,13 @@
 """What was committed to a SQLite file, by any process: see ``changes``."""
 
+import asyncio
 import sqlite3
+from collections.abc import Callable
+from contextvars import Context
 from pathlib import Path
 
 from hythe.database.changes import MAX_TOPICS, Changes
+from hythe.database.port import UnavailableError
 from hythe.database.sqlite_errors import sqlite_errors
 from hythe.database.sqlite_file import uri_of
 
@@ -26,9 +30,29 @@ class SQLiteChanges(Changes):
         self._connection: sqlite3.Connection | None = None
         self._version: int | None = None
         self._seen = 0
+        self._calls: list[Callable[[bool], None]] = []
 
     async def position(self) -> int:
         """See Changes.position."""
+        return self._current()
+
+    def when_known(self, call: Callable[[bool], None]) -> None:
+        """See Changes.when_known: requests that arrive in one turn of the event loop share one look."""
+        self._calls.append(call)
+        if len(self._calls) == 1:
+            asyncio.get_running_loop().call_soon(self._make_calls, context=Context())
+
+    def _make_calls(self) -> None:
+        calls, self._calls = self._calls, []
+        try:
+            self._current()
+            known = True
+        except UnavailableError:
+            known = False
+        for call in calls:
+            call(known)
+
+    def _current(self) -> int:
         connection = self._connection
         with sqlite_errors(self._path):
             if connection is None:

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hythe.oci.errors import ErrorCode, WireError, encode_errors
+from hythe.ready_response import Answer, Shortcut
 from hythe.registry.routes.cross_site import is_cross_site
 from hythe.registry.routes.http import Response, find_header, send_response
 from hythe.server.listening import Address
@@ -116,6 +117,15 @@ class KnownHosts:
         """Take over changed names."""
         self._names = names
         self._known.clear()
+
+    def guard(self, shortcut: Shortcut) -> Shortcut:
+        """Return a shortcut past this application for requests whose Host it has accepted."""
+
+        def guarded(scope: Scope, answer: Answer) -> bool:
+            known = all(value in self._known for name, value in scope["headers"] if name == b"host")
+            return known and shortcut(scope, answer)
+
+        return guarded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request. One without Host comes from no browser."""

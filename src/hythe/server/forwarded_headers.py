@@ -59,6 +59,12 @@ class ForwardedHeaders:
                 _take_over(scope, record)
         await self._trusted(scope, receive, send)  # type: ignore[arg-type]
 
+    def pass_unchanged(self, scope: Scope) -> bool:
+        """Return whether the application may get the request as it is: it comes from no trusted proxy."""
+        if self._reports and len(self._reported) < MAX_REPORTED:
+            self._report(scope)
+        return not (self._trusts and (scope.get("client") or ("",))[0] in self._trusted.trusted_hosts)
+
     def _report(self, scope: Scope) -> None:
         """Log once for each peer which of its headers are ignored."""
         peer = (scope.get("client") or ("",))[0]

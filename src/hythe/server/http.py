@@ -14,34 +14,39 @@ Each request has a RequestRecord, and its ID is in the response. An ``Observer``
 
 import asyncio
 import gc
-import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from hythe.ready_response import Shortcut
 from hythe.server.certificate import Certificate
 from hythe.server.connections import Connections, Verdict, allow_many_files, refuse
 from hythe.server.forwarded_headers import ForwardedHeaders
 from hythe.server.idle_timeouts import unsent_by_kernel, while_moving
 from hythe.server.reloading import SettingsReload
-from hythe.server.response import MAX_COPIED_BODY, Header, announced_length, whole_response
+from hythe.server.response import (
+    MAX_COPIED_BODY,
+    Observer,
+    announced_length,
+    observe_nothing,
+    stays_open,
+    whole_response,
+)
 from hythe.server.sendfile import FileSender
+from hythe.server.shortcuts import ShortcutProtocol
 from hythe.server.siblings import Siblings
-from hythe.server.stoppable_server import StoppableServer
+from hythe.server.stoppable_server import StoppableServer, handle_signals
 from hythe.server.stopping import Stopping
 from hythe.settings import IPNetwork, Settings
 from hythe.telemetry.metrics import HTTP_RUNNING
 from hythe.telemetry.request_record import REQUEST_ID_HEADER, RequestRecord, set_current_record
-
-Observer: TypeAlias = Callable[[Scope, RequestRecord, bool], None]
-"""Called with each request once it ends; the last argument is whether the response is complete."""
 
 EXTENSIONS = {"http.response.pathsend": {"ranges": True}}
 MAX_HEADERS_SIZE = 65536
@@ -94,10 +99,6 @@ class HTTPOptions(msgspec.Struct, frozen=True):
         )
 
 
-def _observe_nothing(_scope: Scope, _record: RequestRecord, _complete: bool) -> None:
-    """An Observer for servers without telemetry."""
-
-
 async def serve(
     application: ASGIApp,
     listener: socket.socket,
@@ -105,14 +106,16 @@ async def serve(
     reload: SettingsReload,
     on_stop: Callable[[], None] = lambda: None,
     *,
-    observer: Observer = _observe_nothing,
+    observer: Observer = observe_nothing,
     stopping: Stopping | None = None,
     siblings: Siblings | None = None,
+    shortcut: Shortcut | None = None,
 ) -> None:
     """Serve requests on ``listener`` until SIGTERM or SIGINT, then wait for running transfers; SIGHUP is ``reload``.
 
     ``on_stop`` is called when connections are no longer accepted; it should end requests that wait for an event.
     ``stopping`` changes as soon as the signal arrives. ``siblings`` share the port; their supervisor handles SIGINT.
+    ``shortcut`` has responses of the application to GET and HEAD in memory.
     """
     allow_many_files()
     gc.freeze()  # or a full collection would visit every loaded module, which blocks the loop for 100 ms
@@ -123,33 +126,17 @@ async def serve(
     server.on_stop, server.stopping, server.siblings = on_stop, stopping or Stopping(), siblings
     sender = FileSender(options.stall_timeout)
     protocol = server.config.http_protocol_class = _protocol_class(options, sender, observer, server.stopping)
+    protocol.forwarded, protocol.shortcut = forwarded, staticmethod(shortcut) if shortcut is not None else None
     reload.listeners += (partial(_apply, server, protocol), lambda new: forwarded.trust(new.proxies))
     if options.certificate is not None:
         reload.listeners.append(options.certificate.apply)
-    _handle_signals(server, reload)
+    handle_signals(server, reload)
     try:
         await server.serve(sockets=[listener])
     finally:
         await sender.close()
         if siblings is not None:
             siblings.close()
-
-
-def _handle_signals(server: StoppableServer, reload: SettingsReload) -> None:
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reload.request)
-    if server.siblings is None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.stop)
-        return
-    # A service manager sends SIGTERM to this process and to its supervisor, which sends "stop": both are one request.
-    loop.add_signal_handler(signal.SIGTERM, server.stop_once)
-    server.siblings.on("stop", server.stop_once)
-    server.siblings.on("end", server.end)
-    server.siblings.on("reload", reload.request)
-    for other in range(len(server.siblings.listeners)):
-        server.siblings.on(f"accept {other}", partial(server.accept_for, other))
-        server.siblings.on(f"decline {other}", partial(server.decline_for, other))
 
 
 def _apply(server: StoppableServer, protocol: "type[_Protocol]", settings: Settings) -> None:
@@ -198,7 +185,7 @@ def _protocol_class(options: HTTPOptions, sender: FileSender, observer: Observer
     return Protocol
 
 
-class _Protocol(HttpToolsProtocol):
+class _Protocol(ShortcutProtocol):
     """One connection: uvicorn's, with pathsend, idle timeouts and limits."""
 
     idle_timeout: int
@@ -207,7 +194,6 @@ class _Protocol(HttpToolsProtocol):
     open_connections: Connections | None
     stopping: Stopping
     file_sender: FileSender
-    observe: Observer
     _network = ""
     _verdict = Verdict.SERVE
     _headers_timer: asyncio.TimerHandle | None = None
@@ -274,28 +260,32 @@ class _Protocol(HttpToolsProtocol):
             self._headers_timer = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
-        if self.scheme == "http":
-            cycle.scope["extensions"] = EXTENSIONS  # type: ignore[typeddict-item]
         if self.stopping.begun:
             cycle.keep_alive = False  # so that no request is sent at the moment in which the connection is closed
         if self._verdict is not Verdict.SERVE:
             cycle.keep_alive, app = False, refuse
-        super()._start_asgi_task(cycle, _Exchange(self, cycle, app))  # type: ignore[arg-type]
+        record = RequestRecord()
+        if not self.take_shortcut(cycle, app, record):
+            self.start_task(cycle, app, record)
 
-
-def _stays_open(cycle: RequestResponseCycle, headers: Sequence[Header]) -> bool:
-    return cycle.keep_alive and all(name != b"connection" for name, _ in headers)
+    def start_task(self, cycle: RequestResponseCycle, application: ASGIApp, record: RequestRecord) -> None:
+        """See ShortcutProtocol."""
+        if self.scheme == "http":
+            cycle.scope["extensions"] = EXTENSIONS  # type: ignore[typeddict-item]
+        super()._start_asgi_task(cycle, _Exchange(self, cycle, application, record))  # type: ignore[arg-type]
 
 
 class _Exchange:
     """One request and its response: an ASGI application that wraps the real one."""
 
-    def __init__(self, protocol: _Protocol, cycle: RequestResponseCycle, application: ASGIApp) -> None:
+    def __init__(
+        self, protocol: _Protocol, cycle: RequestResponseCycle, application: ASGIApp, record: RequestRecord
+    ) -> None:
         self._protocol = protocol
         self._cycle = cycle
         self._application = application
         self._head: Message | None = None
-        self._record = RequestRecord()
+        self._record = record
         self._judged = (0.0, 0)
         """Seconds waited and bytes received when the rate of the body was judged last."""
 
@@ -409,7 +399,9 @@ class _Exchange:
             return False
         headers = [*cycle.default_headers, *head["headers"], (REQUEST_ID_HEADER, self._record.id.encode())]
         is_head = cycle.scope["method"] == "HEAD"
-        if (not is_head and announced_length(head["headers"]) != len(body)) or not _stays_open(cycle, headers):
+        if (not is_head and announced_length(head["headers"]) != len(body)) or not (
+            cycle.keep_alive and stays_open(headers)
+        ):
             return False
         content = whole_response(head["status"], headers, b"" if is_head else body)
         if content is None:

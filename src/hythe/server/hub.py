@@ -36,6 +36,7 @@ from hythe.hub.service import HubFoundation, HubServices, make_hub, open_foundat
 from hythe.identity_providers.configured import open_identity_providers
 from hythe.notifications.routes import webhooks as webhook_routes
 from hythe.notifications.service import NotificationServices, make_notifications
+from hythe.ready_response import Shortcut
 from hythe.registry.events import RegistryListener
 from hythe.registry.installation import Kind
 from hythe.registry.mirror.upstreams import Upstreams
@@ -59,7 +60,7 @@ from hythe.server.reloading import SettingsReload
 from hythe.server.siblings import Siblings, listening
 from hythe.server.stopping import Stopping
 from hythe.server.telemetry import ServerTelemetry
-from hythe.server.tracing import traced_application
+from hythe.server.tracing import traced_application, untraced
 from hythe.server.worker import LocalWorker, own_url
 from hythe.settings import Settings
 from hythe.wake_ups import WakeUp
@@ -203,9 +204,7 @@ async def serve_hub(
     """
     options = HTTPOptions.of(settings, len(siblings.listeners) if siblings is not None else 1)
     reload = SettingsReload(settings, read)
-    # A second site is read-only for all but what it follows.
-    maintenance = Maintenance(read_only=settings.read_only or bool(settings.follow))
-    reload.listeners.append(lambda new: maintenance.apply(read_only=new.read_only or bool(settings.follow)))
+    maintenance = _maintenance(settings, reload)
     async with open_hub(settings, maintenance=maintenance) as services:
         if siblings is None or siblings.number == 0:
             await services.registry.try_storage()
@@ -230,8 +229,9 @@ async def serve_hub(
                 ready(address)
                 reload.listeners += (services.apply, telemetry.apply)
                 reload.listeners.append(lambda new: rates.apply(new.api_requests_per_minute))
+                application = HubApplication(services, rates)
                 await serve(
-                    traced_application(MaintenanceGate(HubApplication(services, rates), maintenance)),
+                    traced_application(MaintenanceGate(application, maintenance)),
                     listener,
                     options,
                     reload,
@@ -239,7 +239,15 @@ async def serve_hub(
                     observer=telemetry.observer,
                     stopping=services.health.stopping,
                     siblings=siblings,
+                    shortcut=untraced(application.shortcut),
                 )
+
+
+def _maintenance(settings: Settings, reload: SettingsReload) -> Maintenance:
+    """Return what follows the setting; a second site is read-only for all but what it follows."""
+    maintenance = Maintenance(read_only=settings.read_only or bool(settings.follow))
+    reload.listeners.append(lambda new: maintenance.apply(read_only=new.read_only or bool(settings.follow)))
+    return maintenance
 
 
 def _request_rates(settings: Settings, siblings: Siblings | None) -> RequestRates:
@@ -269,8 +277,10 @@ class HubApplication:
     """The ASGI application: registry requests go straight to the registry, all others through Starlette's router."""
 
     def __init__(self, services: Services, rates: RequestRates | None = None) -> None:
-        """Mount the routes of every part. ``routes``: all of them except the registry's."""
-        self._registry: ASGIApp = OwnPagesOnly(RegistryApplication(services.registry), services.settings.public_url)
+        """Mount the routes of every part. ``routes``: all of them except the registry's; ``shortcut``: its."""
+        registry = RegistryApplication(services.registry)
+        self._registry: ASGIApp = OwnPagesOnly(registry, services.settings.public_url)
+        self.shortcut: Shortcut = registry.shortcut
         webhooks = services.notifications.webhooks
         endpoints = (
             *forge_routes.endpoints(services.forges),

@@ -8,6 +8,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from hythe.database.maintenance import Maintenance
+from hythe.ready_response import Shortcut
 from hythe.registry.access import Access
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.htpasswd import HtpasswdAccess
@@ -28,7 +29,7 @@ from hythe.server.reloading import SettingsReload
 from hythe.server.siblings import Siblings, listening
 from hythe.server.stopping import Stopping
 from hythe.server.telemetry import ServerTelemetry
-from hythe.server.tracing import traced_application
+from hythe.server.tracing import traced_application, untraced
 from hythe.settings import Settings
 
 
@@ -79,9 +80,12 @@ async def serve_registry(
             telemetry = ServerTelemetry(settings, registry.database, health, (measure_storage,), siblings)
             housekeeping = leading(siblings, Maintenance(), (registry.run_housekeeping,))
             async with running(housekeeping, reload.run()), telemetry.running():
-                application: ASGIApp = OwnPagesOnly(RegistryApplication(registry), settings.public_url)
+                own = RegistryApplication(registry)
+                application: ASGIApp = OwnPagesOnly(own, settings.public_url)
+                shortcut: Shortcut = own.shortcut
                 if not htpasswd and not settings.tls_cert:
                     known = application = KnownHosts(application, HostNames(settings, address))
+                    shortcut = known.guard(shortcut)
                     reload.listeners.append(lambda new: known.apply(HostNames(new, address)))
                 reload.listeners += (lambda new: _apply(registry, refusals, new), telemetry.apply)
                 ready(address)
@@ -93,6 +97,7 @@ async def serve_registry(
                     observer=telemetry.observer,
                     stopping=health.stopping,
                     siblings=siblings,
+                    shortcut=untraced(shortcut),
                 )
 
 

@@ -1,14 +1,17 @@
 """uvicorn's server with a stop of its own, for one process or several that share a port."""
 
 import asyncio
+import signal
 import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from hythe.server.listening import MAX_BACKLOG
+from hythe.server.reloading import SettingsReload
 from hythe.server.siblings import Siblings
 from hythe.server.stopping import Stopping
 
@@ -87,3 +90,21 @@ class StoppableServer(uvicorn.Server):
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         """Do nothing: ``serve`` handles signals."""
         return nullcontext()
+
+
+def handle_signals(server: StoppableServer, reload: SettingsReload) -> None:
+    """Stop the server at SIGTERM and SIGINT, or when its supervisor says so, and reload the settings at SIGHUP."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload.request)
+    if server.siblings is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stop)
+        return
+    # A service manager sends SIGTERM to this process and to its supervisor, which sends "stop": both are one request.
+    loop.add_signal_handler(signal.SIGTERM, server.stop_once)
+    server.siblings.on("stop", server.stop_once)
+    server.siblings.on("end", server.end)
+    server.siblings.on("reload", reload.request)
+    for other in range(len(server.siblings.listeners)):
+        server.siblings.on(f"accept {other}", partial(server.accept_for, other))
+        server.siblings.on(f"decline {other}", partial(server.decline_for, other))

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hythe.ready_response import Shortcut
 from hythe.registry.storage.port import BlobStore
 from hythe.server.access_log import shown_path
 from hythe.server.request_observer import route_of
@@ -17,6 +18,11 @@ from hythe.telemetry.tracing import tracing
 def traced_application(application: ASGIApp) -> ASGIApp:
     """Return an application whose requests are spans; the same one if there are no traces."""
     return _TracedApplication(application) if tracing.enabled else application
+
+
+def untraced(shortcut: Shortcut) -> Shortcut | None:
+    """Return a shortcut past the application; None if there are traces, because it has no spans."""
+    return None if tracing.enabled else shortcut
 
 
 def traced_blobs(blobs: BlobStore) -> BlobStore:

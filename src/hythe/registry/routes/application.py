@@ -1,17 +1,20 @@
 """Everything below ``/v2/`` as one ASGI application: maps paths to handlers and exceptions to responses."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 from hythe.database.changes import TrackedReads, tracked_reads
 from hythe.oci.errors import InvalidReference, WireError
 from hythe.oci.reference import NAME_LENGTH, parse_name
+from hythe.ready_response import Answer
 from hythe.registry.access import Action, RepositoryRenamed
 from hythe.registry.routes import blobs, catalog, manifests, referrers, tags, uploads
+from hythe.registry.routes.afterwards import Afterwards
 from hythe.registry.routes.error_responses import error_response, method_not_allowed, unknown_path
 from hythe.registry.routes.http import Receive, Request, Response, Scope, Send, find_header, send_response
-from hythe.registry.routes.manifest_cache import ManifestCache
+from hythe.registry.routes.manifest_cache import CacheKey, ManifestCache
 from hythe.registry.routes.routing import RegistryRoute, parse_target
 from hythe.registry.service import RegistryServices
 from hythe.registry.uploads import BodyCut
@@ -69,6 +72,22 @@ class RegistryApplication:
     def __init__(self, registry: RegistryServices) -> None:
         self._registry = registry
         self._cache = ManifestCache(registry)
+        self._afterwards = Afterwards()
+
+    def shortcut(self, scope: Scope, answer: Answer) -> bool:
+        """See Shortcut: a manifest from the cache, if nothing has changed."""
+        if self._registry.contents.has_mirrors:
+            return False
+        key = self._cache.ready_key(scope)
+        if key is None:
+            return False
+        self._registry.database.changes.when_known(partial(self._answer, key, answer))
+        return True
+
+    def _answer(self, key: CacheKey, answer: Answer, known: bool) -> None:
+        cached = self._cache.ready(key) if known else None
+        if answer(cached.ready if cached is not None else None) and cached is not None:
+            self._afterwards.add(cached.response.after)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one request. Errors become error responses; those after the response started cut it."""
@@ -88,6 +107,7 @@ class RegistryApplication:
         key = self._cache.key(scope)
         cached = await self._cache.get(key) if key is not None else None
         if cached is not None:
+            note_user(cached.user)  # a response from the cache authenticates no one again
             return cached
         response, reads = await self._consistently(scope, receive)
         if key is not None:

@@ -149,7 +149,7 @@ class Response(msgspec.Struct, frozen=True):
     """A response. Content-Length and the version header are added when it is sent; ``after`` is called then.
 
     ``size`` is the Content-Length of a response to HEAD without a body. ``complete`` means that all headers are set, as
-    in a cached response.
+    in a cached response. ``user`` is the account that the response was made for, once it is known.
     """
 
     status: int
@@ -158,6 +158,7 @@ class Response(msgspec.Struct, frozen=True):
     size: int | None = None
     after: Callable[[], Awaitable[None]] | None = None
     complete: bool = False
+    user: str = ""
 
     def completed(self) -> "Response":
         """Return the response with all headers that are added when it is sent."""

@@ -6,10 +6,11 @@ made for another. A mirror caches nothing here, because its upstream may change 
 """
 
 import time
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from hythe.database.changes import TrackedReads
 from hythe.database.read_cache import Entries, Kept
+from hythe.ready_response import UNREADY, ReadyResponse
 from hythe.registry.routes.http import Response, Scope
 from hythe.registry.service import RegistryServices
 from hythe.telemetry.metrics import CACHE_READS
@@ -23,7 +24,17 @@ CAPACITY = 16 * 1024 * 1024
 OVERHEAD = 4000
 """Approximate overhead of a cached response, which includes its request for the listener."""
 
-_Key: TypeAlias = tuple[str, str, bytes]
+CacheKey: TypeAlias = tuple[str, str, bytes]
+
+_UNREADY = UNREADY | {b"if-none-match", b"authorization"}
+
+
+class Cached(NamedTuple):
+    """A response that was ``made`` at this time of the monotonic clock, in both of its forms."""
+
+    made: float
+    response: Response
+    ready: ReadyResponse
 
 
 class ManifestCache:
@@ -31,11 +42,11 @@ class ManifestCache:
 
     def __init__(self, registry: RegistryServices) -> None:
         self._changes = registry.database.changes
-        self._responses = Entries[_Key, tuple[float, Response]](CAPACITY)
+        self._responses = Entries[CacheKey, Cached](CAPACITY)
         self._changes.follow(self._responses)
         self._hits, self._misses = CACHE_READS.cell("responses", "hit"), CACHE_READS.cell("responses", "miss")
 
-    def key(self, scope: Scope) -> _Key | None:
+    def key(self, scope: Scope) -> CacheKey | None:
         """Return the cache key of a GET or HEAD of a manifest with a token or without credentials; None for others."""
         if "/manifests/" not in scope["path"]:
             return None
@@ -49,29 +60,46 @@ class ManifestCache:
             return None
         return scope["method"], scope["path"], credential
 
-    async def get(self, key: _Key) -> Response | None:
-        """Return the cached response if it is recent enough. Raises UnavailableError."""
-        entry = self._responses.get(key)
-        if entry is None:
-            self._misses.value += 1
-            return None
-        # Only now: a request that finds nothing learns the position where it reads something.
-        if await self._changes.position() is None:
-            return None
-        entry = self._responses.get(key)
-        if entry is None:
-            return None
-        made, response = entry.value
-        if time.monotonic() - made >= LIFETIME:
-            self._misses.value += 1
-            return None
-        self._hits.value += 1
-        return response
+    def ready_key(self, scope: Scope) -> CacheKey | None:
+        """Return the cache key of a request that can be answered at once, if the response is there; None for others."""
+        credential = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization" and not credential:
+                credential = value
+            elif name in _UNREADY:
+                return None
+        key = scope["method"], scope["path"], credential
+        return key if not scope["query_string"] and self._recent(key) is not None else None
 
-    def keep(self, key: _Key, response: Response, reads: TrackedReads) -> None:
+    def ready(self, key: CacheKey) -> Cached | None:
+        """Return the response for a key, once the position of ``changes`` is known."""
+        cached = self._recent(key)
+        if cached is not None:
+            self._hits.value += 1
+        return cached
+
+    def _recent(self, key: CacheKey) -> Cached | None:
+        entry = self._responses.get(key)
+        return entry.value if entry is not None and time.monotonic() - entry.value.made < LIFETIME else None
+
+    async def get(self, key: CacheKey) -> Response | None:
+        """Return the cached response if it is recent enough. Raises UnavailableError."""
+        # First: a request that finds nothing learns the position where it reads something.
+        if self._recent(key) is not None and await self._changes.position() is not None:
+            cached = self.ready(key)
+            if cached is not None:
+                return cached.response
+        self._misses.value += 1
+        return None
+
+    def keep(self, key: CacheKey, response: Response, reads: TrackedReads) -> None:
         """Cache a response that was made with these reads."""
-        if response.status != 200 or not isinstance(response.body, bytes):
+        content = response.body
+        if response.status != 200 or not isinstance(content, bytes):
             return
         if reads.complete and reads.position is not None and self._changes.unchanged(reads.position, reads.topics):
-            made = time.monotonic(), response.completed()
-            self._responses.put(key, made, Kept(tuple(reads.topics), len(response.body) + OVERHEAD))
+            response = response.completed()
+            body = content if key[0] == "GET" else b""
+            ready = ReadyResponse(response.status, response.headers, body, response.user)
+            kept = Kept(tuple(reads.topics), len(content) + OVERHEAD)
+            self._responses.put(key, Cached(time.monotonic(), response, ready), kept)

@@ -7,12 +7,12 @@ from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, InvalidReference, WireError
 from hythe.oci.manifest import INDEX_MEDIA_TYPES
 from hythe.oci.reference import parse_tag
-from hythe.registry.events import PulledManifest
+from hythe.registry.access import Actor
+from hythe.registry.events import PulledManifest, RepositoryRef
 from hythe.registry.manifests import oversized_manifest, unknown_manifest
 from hythe.registry.routes.http import Request, Response, make_response, same_entity
 from hythe.registry.service import RegistryServices
 from hythe.registry.sql.manifests import StoredManifest
-from hythe.telemetry.request_record import note_user
 
 if TYPE_CHECKING:
     from hythe.registry.mirror.upstream import ManifestHeaders
@@ -27,7 +27,8 @@ async def get_manifest(registry: RegistryServices, request: Request) -> Response
     found = await registry.contents.manifest(request.actor, request.repository, reference)
     if _is_cached_by_client(request, found.digest):
         return Response(304, _headers(found))
-    return Response(200, _headers(found), found.content, after=partial(_notify_pull, registry, request, found))
+    after = partial(_notify_pull, registry, request.actor, found.repository, _pulled(request, found))
+    return Response(200, _headers(found), found.content, after=after, user=request.actor.name)
 
 
 async def head_manifest(registry: RegistryServices, request: Request) -> Response:
@@ -37,7 +38,7 @@ async def head_manifest(registry: RegistryServices, request: Request) -> Respons
     if _is_cached_by_client(request, found.digest):
         return Response(304, _headers(found))
     if isinstance(found, StoredManifest):
-        return Response(200, _headers(found), found.content)
+        return Response(200, _headers(found), found.content, user=request.actor.name)
     return Response(200, _headers(found), size=found.size)
 
 
@@ -72,14 +73,18 @@ async def delete_manifest(registry: RegistryServices, request: Request) -> Respo
     return make_response(202)
 
 
-async def _notify_pull(registry: RegistryServices, request: Request, found: StoredManifest) -> None:
-    note_user(request.actor.name)  # a response from the cache authenticates no one again
+async def _notify_pull(
+    registry: RegistryServices, actor: Actor, repository: RepositoryRef, pulled: PulledManifest
+) -> None:
+    for listener in registry.listeners:
+        await listener.manifest_pulled(repository, pulled, actor)
+
+
+def _pulled(request: Request, found: StoredManifest) -> PulledManifest:
     tag = None if ":" in request.rest else request.rest
     # Engines request a token for each pull. The hash is enough to compare, and holds no credential.
     client = hash((request.header(b"authorization"), (request.scope.get("client") or ("",))[0]))
-    pulled = PulledManifest(tag, found.digest, found.media_type in INDEX_MEDIA_TYPES, client)
-    for listener in registry.listeners:
-        await listener.manifest_pulled(found.repository, pulled, request.actor)
+    return PulledManifest(tag, found.digest, found.media_type in INDEX_MEDIA_TYPES, client)
 
 
 def _is_cached_by_client(request: Request, digest: Digest) -> bool:
