@@ -6,6 +6,7 @@ DumpTrailer.
 """
 
 import asyncio
+import re
 import struct
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -22,7 +23,9 @@ OMITTED = (*DERIVED, "uploads", "garbage_holds")
 """Tables without rows in a dump: the bytes of unfinished uploads are not copied either."""
 
 MAX_FRAME = 1 << 30
+"""Bytes of a frame, compressed and decompressed. Those of a dump stay far below, as rows are read in batches."""
 
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _LEVEL = 3
 _LENGTH = struct.Struct(">I")
 
@@ -59,7 +62,7 @@ class Frames:
         if body is None:
             raise BackupDamaged("the backup's database is truncated")
         try:
-            return await asyncio.to_thread(zstd.decompress, body)
+            return await asyncio.to_thread(_decompressed, body)
         except zstd.ZstdError as error:
             raise BackupDamaged(f"the backup's database cannot be decompressed: {error}") from error
 
@@ -74,6 +77,15 @@ class Frames:
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
         return taken
+
+
+def _decompressed(body: bytes) -> bytes:
+    """Return the content of a frame. Raises BackupDamaged if it is incomplete, or too large."""
+    decompressor = zstd.ZstdDecompressor()
+    content: bytes = decompressor.decompress(body, MAX_FRAME)
+    if not decompressor.eof:
+        raise BackupDamaged("the backup's database is truncated, or has a part that is too large")
+    return content
 
 
 def frame(value: Any) -> bytes:
@@ -112,6 +124,10 @@ class DumpReader:
         header: DumpHeader = _decoded(await self._frames.next(), DumpHeader)
         if header.format != FORMAT:
             raise BackupDamaged(f"the backup's database has format {header.format}, which this version cannot read")
+        # They become parts of SQL statements, and whoever can write to the place of the backup can change them.
+        for name in (name for table in header.tables for name in (table.name, *table.columns)):
+            if not _NAME.fullmatch(name):
+                raise BackupDamaged(f"the backup's database has an invalid name: {name[:100]!r}")
         return header
 
     async def load(self, header: DumpHeader, target: RowTarget) -> DumpTrailer:

@@ -29,6 +29,9 @@ PIECE_SIZE = 1 << 20
 SCRYPT_COST = 1 << 17
 """128 MiB of memory and half a second for each guess at the passphrase."""
 
+MAX_SCRYPT_COST = 1 << 20
+"""A place that asks for more was changed to exhaust the memory of who opens it."""
+
 
 class SealedKey(msgspec.Struct, frozen=True):
     """The key of all files in a place, sealed with a passphrase; binary values are base64 in JSON."""
@@ -54,13 +57,17 @@ class Sealing:
 
     @classmethod
     def open(cls, sealed: SealedKey, passphrase: bytes) -> "Sealing":
-        """Return the key. Raises WrongPassphrase."""
+        """Return the key. Raises WrongPassphrase, and BackupDamaged if no passphrase can open it."""
+        if sealed.cost > MAX_SCRYPT_COST:
+            raise BackupDamaged("the file 'vault' is damaged: its key would take too much memory to open")
         try:
             key = AESGCM(_derived(passphrase, sealed.salt, sealed.cost)).decrypt(sealed.nonce, sealed.sealed, None)
         except InvalidTag as error:
             raise WrongPassphrase(
                 "the passphrase does not open these backups", "use the passphrase of the first backup in this place"
             ) from error
+        except ValueError as error:
+            raise BackupDamaged("the file 'vault' is damaged: its key cannot be opened") from error
         return cls(key)
 
     def hidden(self, text: str) -> str:

@@ -156,9 +156,13 @@ async def manifests_in(place: Place) -> list[BackupManifest]:
 
 async def _manifest(place: Place, name: str) -> BackupManifest:
     try:
-        return msgspec.json.decode(await read_whole(place.read(name)), type=BackupManifest)
+        manifest = msgspec.json.decode(await read_whole(place.read(name)), type=BackupManifest)
     except msgspec.MsgspecError as error:
         raise BackupDamaged(f"{name} cannot be read: {error}") from error
+    if manifest_name(manifest.name) != name:
+        # Its other files are found by this name, and pruning deletes them: it must not lead anywhere else.
+        raise BackupDamaged(f"{name} is that of another backup: {manifest.name[:100]!r}")
+    return manifest
 
 
 async def _info(place: Place) -> VaultInfo | None:
