@@ -16,6 +16,7 @@ from tests.unit.registry.depot import image
 from hythe.database import open_database
 from hythe.oci.digest import Digest
 from hythe.oci.errors import ErrorCode, WireError
+from hythe.ready_response import UNREADY, ReadyResponse
 from hythe.registry.access import Actor
 from hythe.registry.anonymous import AnonymousAccess
 from hythe.registry.events import PulledManifest, RegistryListener, RepositoryRef
@@ -170,3 +171,59 @@ def test_every_pull_is_told(door: Door) -> None:
         door.ask("GET", PATH, token=token)
 
     assert door.listener.pulls == ["ann", "ben", "ann"]
+
+
+def taken(door: Door, method: str = "GET", *extra: tuple[bytes, bytes]) -> ReadyResponse | bool | None:
+    """Return what the shortcut answers; False if the request takes none."""
+
+    async def run() -> ReadyResponse | bool | None:
+        answered: asyncio.Future[ReadyResponse | None] = asyncio.get_running_loop().create_future()
+
+        def answer(response: ReadyResponse | None) -> bool:
+            answered.set_result(response)
+            return response is not None
+
+        scope = {"type": "http", "method": method, "path": PATH, "query_string": b""}
+        headers = [(b"authorization", b"Bearer ann"), *extra]
+        if not door.application.shortcut({**scope, "headers": headers}, answer):
+            return False
+        response = await answered
+        await asyncio.sleep(0)  # what follows the response
+        return response
+
+    return door.runner.run(run())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_shortcut_sends_what_the_application_sends(door: Door, method: str) -> None:
+    """Body, user and length; only a GET counts as a pull, as without the shortcut."""
+    manifest = door.push("one")
+    assert taken(door, method) is False
+    door.ask(method, PATH)
+    pulls = len(door.listener.pulls)
+
+    ready = taken(door, method)
+
+    assert isinstance(ready, ReadyResponse)
+    assert (ready.status, ready.user, ready.body) == (200, "ann", manifest if method == "GET" else b"")
+    assert (b"content-length", b"%d" % len(manifest)) in ready.headers
+    assert door.listener.pulls[pulls:] == (["ann"] if method == "GET" else [])
+
+
+def test_a_shortcut_ends_with_the_next_push(door: Door) -> None:
+    """The application gets the request, because the response may have changed."""
+    door.push("one")
+    door.ask("GET", PATH)
+    door.push("two")
+
+    assert taken(door) is None
+
+
+@pytest.mark.parametrize("header", [*sorted(UNREADY), b"if-none-match", b"authorization"])
+def test_requests_that_take_no_shortcut(door: Door, header: bytes) -> None:
+    """Those with a body, those that a layer in front of the registry checks, and those with other responses."""
+    door.push("one")
+    door.ask("GET", PATH)
+
+    assert taken(door, "GET", (header, b"0")) is False
+    assert isinstance(taken(door), ReadyResponse)
