@@ -37,6 +37,9 @@ COSTS = Path(__file__).parent / "scale_costs.json"
 CONNECTIONS = 32
 SECONDS = 4.0
 PUSHES = 100
+TAGS = 20_000
+"""Different ones that are asked for; wrk reads the requests while it measures."""
+
 STATISTICS_DELAY = 11.0
 """Seconds after which an idle backend of PostgreSQL has reported its transactions."""
 
@@ -195,7 +198,9 @@ def _rounded(**figures: float) -> dict[str, float]:
 
 def requests_of(hub: Hub) -> dict[str, list[str]]:
     """Return requests of each kind."""
-    tags = [f"{n // 100}.{n // 10 % 10}.{n % 10}" for n in range(1, min(LARGE_TAGS, hub.repositories))]
+    numbers = range(1, min(LARGE_TAGS, hub.repositories))
+    chosen = random.sample(numbers, min(len(numbers), TAGS))
+    tags = [f"{n // 100}.{n // 10 % 10}.{n % 10}" for n in chosen]
     service = f"127.0.0.1:{hub.server.port}"
     manifests = f"/v2/{hub.tagged}/manifests"
     own = [f"repository:{name}:pull" for name in hub.names]

@@ -126,4 +126,4 @@ def request(method: str, url: str, body: bytes | None = None, headers: dict[str,
     made = urllib.request.Request(url, data=body, method=method, headers=headers or {})
     with urllib.request.urlopen(made) as response:
         place: str | None = response.headers["Location"]
-        return place if place is not None else response.read().decode()
+        return place if place is not None else response.read().decode(errors="replace")
