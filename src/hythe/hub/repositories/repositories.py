@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from hythe.database import Database, Session
+from hythe.hub.access.access_context import AccessContext
 from hythe.hub.access.actions import HubAction
 from hythe.hub.access.decision import HubAccess
 from hythe.hub.access.former_names import require_not_renamed
@@ -129,15 +130,13 @@ class RepositoryService:
 
     async def get(self, actor: HubActor, name: str) -> Repository:
         """Return a repository. Raises NotFound, also if the actor may not see it."""
+        context = await self._access.require_repository(actor, canonical_name(name), HubAction.VIEW_REPOSITORY)
         async with self._database.reading() as session:
-            return await self._readable(session, actor, name, HubAction.VIEW_REPOSITORY)
+            return await _found(session, name, context)
 
     async def _readable(self, session: Session, actor: HubActor, name: str, action: HubAction) -> Repository:
         context = await self._access.require_repository(actor, canonical_name(name), action, session)
-        found = await store.by_id(session, context.repository_id) if context.repository_id is not None else None
-        if found is None:
-            raise NotFound(f"repository {short_name(name)!r} does not exist")
-        return found
+        return await _found(session, name, context)
 
     async def edit(
         self, actor: HubActor, name: str, change: RepositoryChange, unchanged: Precondition | None = None
@@ -243,6 +242,13 @@ async def _check(unchanged: Precondition, session: Session, repository: MadeRepo
     """Call the precondition with the index row locked, too: changes of descriptions and visibility lock only that."""
     await store.lock(session, repository.id)
     await unchanged(session)
+
+
+async def _found(session: Session, name: str, context: AccessContext) -> Repository:
+    found = await store.by_id(session, context.repository_id) if context.repository_id is not None else None
+    if found is None:
+        raise NotFound(f"repository {short_name(name)!r} does not exist")
+    return found
 
 
 def _taken(name: str) -> Taken:

@@ -117,7 +117,7 @@ async def repository_tabs(page: PageRequest, repository: Repository, current: st
     """Return the tabs of a repository that the user has access to."""
     own = repository_address(repository)
     pages = [(own, "Overview"), (f"{own}/-/tags", "Tags")]
-    if await page.site.builds.configurations.exists(page.actor, repository.full_name):
+    if repository.built:
         pages.append((f"{own}/-/builds", "Builds"))
     if await page.site.hub.repositories.may_write(page.actor, repository.full_name):
         pages.append((f"{own}/-/settings", "Settings"))
