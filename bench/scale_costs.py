@@ -216,6 +216,7 @@ def requests_of(hub: Hub) -> dict[str, list[str]]:
 def measure_requests(hub: Hub, meter: Meter) -> dict[str, Any]:
     """Measure all kinds of requests to a large hub, and validate the model with a mix of them."""
     lines = requests_of(hub)
+    hub.ask("/")  # which waits until all templates are compiled
     costs = {kind: meter.costs(each) for kind, each in lines.items()}
     for _ in range(PUSHES // 10):
         hub.push()
