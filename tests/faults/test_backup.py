@@ -126,12 +126,20 @@ def test_from_postgresql_and_s3_to_sqlite(
     tmp_path: Path,
     rounds: Callable[[int, int], int],
 ) -> None:
-    """A hub on PostgreSQL and an object store, backed up into the same store under another prefix."""
+    """A hub on PostgreSQL and an object store, backed up there under another prefix; then its blobs move, too."""
     env = {**s3.env, "HYTHE_BLOB_STORE": f"s3://{s3_bucket}/blobs"}
     hub = start_hub(EAGER, database_url=postgresql_url, env=env)
     vault = f"s3://{s3_bucket}/vault"
     pushed = back_up_under_load(hub, rounds(*PUSHES_BEFORE), lambda: hub.admin("backup", vault, "--keep", "1"))
     hub.stop()
+
+    second = f"s3://{s3_bucket}/second"
+    hub.admin("copy-blobs", "--to", second)
+    hub.admin("copy-blobs", "--to", second, "--finish")
+    hub.env = {**env, "HYTHE_BLOB_STORE": second, "HYTHE_REDIRECT_BLOBS": "false"}
+    hub.arguments = ()
+    hub.start()
+    check_restored(hub, pushed)
 
     restored = HytheServer(("serve",), tmp_path / "restored", tmp_path, env=s3.env)
     restored.data.mkdir()

@@ -124,7 +124,7 @@ class DumpReader:
         header: DumpHeader = _decoded(await self._frames.next(), DumpHeader)
         if header.format != FORMAT:
             raise BackupDamaged(f"the backup's database has format {header.format}, which this version cannot read")
-        # They become parts of SQL statements, and whoever can write to the place of the backup can change them.
+        # They become parts of SQL statements, and the place of the backup may belong to others.
         for name in (name for table in header.tables for name in (table.name, *table.columns)):
             if not _NAME.fullmatch(name):
                 raise BackupDamaged(f"the backup's database has an invalid name: {name[:100]!r}")

@@ -188,11 +188,18 @@ def _copy_blobs(installation: "Installation", arguments: Namespace) -> int:
     _report_missing(done.missing, hint)
     if arguments.finish:
         print(f"copied the last {done.left} blobs; every recorded blob is there")
-        setting = "blob_store" if "://" in arguments.to else "data, with an empty blob_store,"
-        print(f"now set {setting} to {arguments.to} and start the server; the old blobs can be deleted afterwards")
+        print(f"{_next_step(arguments.to, installation)}; the old blobs can be deleted afterwards")
     else:
         print("copied all blobs that are there now: stop the servers, and run the same command with --finish")
     return 0
+
+
+def _next_step(to: str, installation: "Installation") -> str:
+    if "://" in to:
+        return f"now set blob_store to {to} and start the server"
+    if Path(to).expanduser().absolute() == installation.settings.data_folder:
+        return "now remove blob_store from the settings and start the server"
+    return f"now move what is left in the data folder to {to}, set data to it without blob_store, and start the server"
 
 
 def _amount(manifest: "BackupManifest") -> str:

@@ -49,7 +49,7 @@ class TaskBar:
             filled = min(_BAR, _BAR * self._done // self._total)
             bar = f" [{('=' * filled + '>')[:_BAR]:<{_BAR}}]"
         speed = self._done / max(now - self._began, 0.001)
-        amount = f" {self._amount(self._done)}{total}  {self._amount(int(speed))}/s" if self._done else ""
+        amount = f" {self._amount(self._done)}{total}  {self._amount(int(speed))}/s" if self._done or total else ""
         return f"{self._phase}:{bar}{amount}"
 
     def _amount(self, count: int) -> str:

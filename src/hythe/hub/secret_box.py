@@ -37,7 +37,7 @@ class SecretLost(HubError):
     def __init__(self) -> None:
         super().__init__(
             "a stored secret was sealed with another key than this hub's",
-            "enter it again, or link the account again; the operator may have the other key (docs/operating.md)",
+            "enter it again, or link the account again; the operator may have the other key (docs/backup.md)",
         )
 
 

@@ -39,6 +39,9 @@ from hythe.server.private_registry import open_registry
 from hythe.settings import Settings
 
 LAYERS = (b"first layer", b"second layer" * 50_000)
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what does not depend on the engine."""
+
 Hook = Callable[[], None]
 
 
@@ -193,6 +196,7 @@ def test_an_interrupted_backup_is_none_and_is_continued(run: Run[Any], source: I
     assert {path: path.stat().st_ino for path in already} == already
 
 
+@ON_SQLITE
 def test_damage_in_the_source_is_reported(run: Run[Any], source: Installation, place: str) -> None:
     """The backup has everything else, and says what it lacks."""
     run(push(source, "a", *LAYERS))
@@ -208,6 +212,7 @@ def test_damage_in_the_source_is_reported(run: Run[Any], source: Installation, p
     assert manifest.blobs == 2
 
 
+@ON_SQLITE
 def test_damage_in_the_backup_is_found_and_mended(
     run: Run[Any], source: Installation, target: Installation, place: str
 ) -> None:
@@ -226,6 +231,7 @@ def test_damage_in_the_backup_is_found_and_mended(
     assert run(is_complete(other, "a", *LAYERS))
 
 
+@ON_SQLITE
 def test_old_backups_are_deleted_with_their_blobs(run: Run[Any], source: Installation, place: str) -> None:
     """What a remaining backup needs stays."""
     run(push(source, "a", LAYERS[0]))
@@ -241,6 +247,7 @@ def test_old_backups_are_deleted_with_their_blobs(run: Run[Any], source: Install
     assert {path.name for path in blob_files(place)} == {Digest.of(LAYERS[1]).hex, Digest.of(b"{}").hex}
 
 
+@ON_SQLITE
 def test_an_encrypted_backup_shows_nothing(
     run: Run[Any], source: Installation, target: Installation, place: str
 ) -> None:
@@ -280,6 +287,7 @@ def test_a_restore_needs_an_empty_installation(
         run(restore(target, RestorePlan(place), Progress()))
 
 
+@ON_SQLITE
 def test_only_the_database_is_lost(run: Run[Any], source: Installation, place: str, tmp_path: Path) -> None:
     """With the blobs of the installation, a restore adds what they lack; they belong to the restored database alone."""
     run(push(source, "a", *LAYERS))
@@ -348,6 +356,7 @@ def test_blobs_move_while_pushes_continue(run: Run[Any], source: Installation, t
     assert run(is_complete(moved, "b", b"pushed late"))
 
 
+@ON_SQLITE
 def test_a_missing_blob_keeps_the_switch_from_being_made(run: Run[Any], source: Installation, tmp_path: Path) -> None:
     """The new store is not usable without it; after the image was pushed again, the same command completes it."""
     run(push(source, "a", *LAYERS))
