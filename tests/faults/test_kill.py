@@ -169,6 +169,6 @@ def assert_no_leftovers(server: HytheServer) -> None:
 
 def leftovers(data: Path) -> list[Path]:
     """Files in the data folder other than blobs, their installation's marker and the database."""
-    known = {"hythe.db", "hythe.db-wal", "hythe.db-shm", "installation"}
+    known = {"hythe.db", "hythe.db-wal", "hythe.db-shm", "installation", "serve.lock"}
     files = (path for path in data.rglob("*") if path.is_file() and path.name not in known)
     return [path for path in files if not (path.parent.parent.name in ("sha256", "sha512") and len(path.name) >= 64)]
