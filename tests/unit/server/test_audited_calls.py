@@ -183,9 +183,11 @@ def refuse_entries(data: Path) -> None:
 
 
 def content_of(data: Path) -> dict[str, Any]:
-    """The rows of every table but NOT_COMPARED."""
+    """The rows of every table but NOT_COMPARED; those of virtual tables are the rows of their shadow tables."""
     connection = sqlite3.connect(data / SQLITE_FILE)
-    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    # Not every virtual table can be read as a whole: an index without content cannot.
+    stored = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow')"
+    names = [name for (name,) in connection.execute(stored)]
     rows = {
         name: connection.execute(f'SELECT * FROM "{name}"').fetchall() for name in names if name not in NOT_COMPARED
     }
