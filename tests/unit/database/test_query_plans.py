@@ -39,10 +39,12 @@ from hythe.database.postgresql_pool import HeldConnection, PostgreSQLPool
 from hythe.database.sqlite import SQLITE_FILE, SQLiteSession, sqlite_engine
 from hythe.database.sqlite_statements import sqlite_statements
 from hythe.database.tables.builds import builds
+from hythe.database.tables.hub import reserved_names
 from hythe.hub.access.access_context import Reader
 from hythe.hub.page import Paging, Position
 from hythe.hub.search.search_query import SearchQuery
 from hythe.hub.sql.search_postings import INTERNAL_AUDIENCE, PUBLIC_AUDIENCE, Audience, Lead, Reach, SearchPlan
+from hythe.replication.sql.second_site import SiteRows
 from hythe.transparency.tiles import Tile
 
 ROWS = 5000
@@ -92,6 +94,7 @@ GIVEN: dict[Any, list[Any]] = {
     "hub.sql.search_postings.plan.searched": [(PUBLIC_AUDIENCE, Audience(KEY, TEXT))],
     "hub.sql.team_repositories.step.team_id": [KEY, APPLIED_TEAM, DELETED_TEAM],
     "hub.sql.users.change.values": [{"email": TEXT}],
+    "replication.sql.second_site.apply_rows.rows": [SiteRows("", {str(reserved_names.name): [("new", TIME)]})],
 }
 """Values of types and parameters that cannot be made from their names."""
 
