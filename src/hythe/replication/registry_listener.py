@@ -74,6 +74,6 @@ class ReplicationRegistryListener(RegistryListener):
     async def _add(self, session: Session, rule: ReplicationRule, repository: str, names: Sequence[str]) -> None:
         now = self._clock()
         delay = timedelta(seconds=random.uniform(0, MAX_DELAY))  # noqa: S311 (no secret)
-        # The rule may be gone since it was cached.
-        if names and await rule_store.by_id(session, rule.id) is not None:
+        # The rule may be gone since it was cached; if it is there, it must not go before the items refer to it.
+        if names and await rule_store.hold(session, rule.id):
             await item_store.add(session, rule.id, repository, sorted(names), now, now + delay)

@@ -13,6 +13,7 @@ from hythe.replication.rule import DISABLED_UNTIL, Direction, ReplicationRule
 _ALL = select(rules).order_by(rules.c.name)
 _BY_NAME = select(rules).where(rules.c.name == bindparam("name"))
 _BY_ID = select(rules).where(rules.c.id == bindparam("rule_id"))
+_HOLD = select(rules.c.id).where(rules.c.id == bindparam("rule_id")).with_for_update(read=True, key_share=True)
 _COUNT = select(func.count()).select_from(rules)
 _ADD = insert(rules)
 _REMOVE = delete(rules).where(rules.c.id == bindparam("rule_id"))
@@ -176,6 +177,11 @@ async def resume(session: Session, rule_id: int) -> None:
 async def lock(session: Session, rule_id: int) -> bool:
     """Lock a rule until the transaction ends; return whether it exists."""
     return bool(await session.run(_LOCK, {"rule_id": rule_id}))
+
+
+async def hold(session: Session, rule_id: int) -> bool:
+    """Keep a rule from being removed until the transaction ends; return whether it exists. Changes do not wait."""
+    return await session.row(_HOLD, {"rule_id": rule_id}) is not None
 
 
 def _rule(row: Row[Any]) -> ReplicationRule:
