@@ -78,10 +78,12 @@ def test_a_removal_during_a_push(database: Database, run: Run[Any], monkeypatch:
     """The removal waits for the push that found the rule, and removes what it recorded."""
     add, removals = item_store.add, []
 
-    async def add_late(session: Session, rule_id: int, repository: str, names: Sequence[str], *times: datetime) -> None:
+    async def add_late(
+        session: Session, rule_id: int, repository: str, names: Sequence[str], now: datetime, due_at: datetime
+    ) -> None:
         removals.append(asyncio.create_task(remove(database, rule_id)))
         await asyncio.wait(removals, timeout=OVERLAP)
-        await add(session, rule_id, repository, names, *times)
+        await add(session, rule_id, repository, names, now, due_at)
 
     async def work() -> list[str]:
         rule_id = await add_rule(database)
