@@ -14,8 +14,8 @@ from hythe.cli.main import main
 from hythe.registry.storage.local import LocalBlobStore
 from hythe.server import hub as hub_module
 from hythe.server import installation as installation_module
-from hythe.server.listening import CannotListen, bind
 from hythe.server.hub import open_hub
+from hythe.server.listening import CannotListen, bind
 from hythe.settings import Settings
 
 SERVERS = [("serve",), ("registry", "serve")]

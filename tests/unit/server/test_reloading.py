@@ -27,6 +27,7 @@ from hythe.server.forwarded_headers import ForwardedHeaders
 from hythe.server.http import HTTPOptions
 from hythe.server.hub import Services, open_hub
 from hythe.server.reloading import RELOADED, SettingsReload
+from hythe.server.response import observe_nothing
 from hythe.server.sendfile import FileSender
 from hythe.server.stopping import Stopping
 from hythe.server.telemetry import ServerTelemetry
@@ -136,7 +137,7 @@ def test_timeouts_are_reloaded() -> None:
     sender = FileSender(1)
     server = http._server(ForwardedHeaders(_nothing, ()), HTTPOptions(1, 1, 1))
     options = HTTPOptions(1, 1, 1, connections=Connections(Settings()))
-    protocol = http._protocol_class(options, sender, http._observe_nothing, Stopping())
+    protocol = http._protocol_class(options, sender, observe_nothing, Stopping())
 
     new = {"drain_delay": 4, "transfer_rate": 5, "connections": 1, "connections_per_address": 2}
     http._apply(server, protocol, Settings(idle_timeout=7, stall_timeout=8, stop_timeout=9, **new))

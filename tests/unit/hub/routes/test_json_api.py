@@ -155,8 +155,12 @@ PRIVATE_PATHS = (
 
 
 def _answer(reply: httpx2.Response, name: str) -> tuple[Any, ...]:
-    """Return status, headers and body of a response without the requested name, the time and the token."""
-    same = {key: value for key, value in reply.headers.items() if key != "date" and "ratelimit" not in key}
+    """Return status, headers and body of a response without the requested name, the time, the ID and the token."""
+    same = {
+        key: value
+        for key, value in reply.headers.items()
+        if key not in ("date", "x-request-id") and "ratelimit" not in key
+    }
     headers = {key: value.replace(name, "NAME") for key, value in same.items()}
     body: Any = reply.text.replace(name, "NAME")
     if reply.headers.get("content-type") == "application/json" and "token" in reply.text:
