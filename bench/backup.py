@@ -59,15 +59,15 @@ def measure_rows(folder: Path, repositories: int, server: PostgresqlServer) -> N
     size = (data / SQLITE_FILE).stat().st_size
     print(f"{rows:,} rows, {size / MEBIBYTE:,.0f} MiB in SQLite")
     vault, restored, migrated = folder / "vault", server.create(), server.create()
-    admin = [HYTHE, "admin"]
+    admin: list[str | Path] = [HYTHE, "admin"]
     secret = ["--without-secret-key"]
     measured("backup, SQLite", rows, "rows", [*admin, "backup", vault, "--data", data])
     print(f"  the dump has {sum(f.stat().st_size for f in vault.rglob('database')) / MEBIBYTE:,.1f} MiB")
     measured("restore into SQLite", rows, "rows", [*admin, "restore-backup", vault, "--data", folder / "a", *secret])
-    into = ["--data", folder / "b", "--database-url", restored]
+    into: list[str | Path] = ["--data", folder / "b", "--database-url", restored]
     measured("restore into PostgreSQL", rows, "rows", [*admin, "restore-backup", vault, *into, *secret])
     measured("backup, PostgreSQL", rows, "rows", [*admin, "backup", folder / "vault-p", *into])
-    dump = [server_program("pg_dump"), "-Fc", "-f", folder / "pg_dump", restored]
+    dump: list[str | Path] = [server_program("pg_dump"), "-Fc", "-f", folder / "pg_dump", restored]
     measured("  pg_dump -Fc of the same", rows, "rows", dump)
     measured("migrate SQLite to PostgreSQL", rows, "rows", [*admin, "migrate", "--to", migrated, "--data", data])
 
@@ -75,7 +75,7 @@ def measure_rows(folder: Path, repositories: int, server: PostgresqlServer) -> N
 def measure_blobs(folder: Path, mebibytes: int) -> None:
     """Back up, restore and copy blobs: half of the bytes in 32 large ones, and 5,000 of 4 KiB."""
     data = folder / "blobs-hub"
-    registry = [HYTHE, "registry"]
+    registry: list[str | Path] = [HYTHE, "registry"]
     subprocess.run([*registry, "adopt-blobs", "--data", data], check=True, capture_output=True)
     total = 0
     with closing(sqlite3.connect(data / SQLITE_FILE)) as connection, connection:
@@ -90,11 +90,12 @@ def measure_blobs(folder: Path, mebibytes: int) -> None:
             total += len(content)
     passphrase = folder / "passphrase"
     passphrase.write_text("not a secret")
-    amount, own = total / MEBIBYTE, ["--data", data]
+    amount = total / MEBIBYTE
+    own: list[str | Path] = ["--data", data]
     measured("backup of blobs", amount, "MiB", [*registry, "backup", folder / "v1", *own])
     measured("backup again, nothing new", amount, "MiB", [*registry, "backup", folder / "v1", *own])
     measured("backup, sizes only", amount, "MiB", [*registry, "backup", folder / "v2", *own, "--verify", "sizes"])
-    sealed = ["--passphrase-file", passphrase]
+    sealed: list[str | Path] = ["--passphrase-file", passphrase]
     measured("backup, encrypted", amount, "MiB", [*registry, "backup", folder / "v3", *own, *sealed])
     measured("restore", amount, "MiB", [*registry, "restore-backup", folder / "v1", "--data", folder / "r1"])
     measured(

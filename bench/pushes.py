@@ -6,10 +6,12 @@ import hashlib
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 
 
-def push_small_blobs(port: int, repository: str, headers: Mapping[str, str] | None = None) -> Iterator[None]:
+def push_small_blobs(
+    port: int, repository: str, headers: Mapping[str, str] | None = None
+) -> Generator[None, None, None]:
     """Push random blobs of 4 KiB over one connection, one each time that the caller asks for the next."""
     with socket.create_connection(("127.0.0.1", port)) as connection:
         while True:

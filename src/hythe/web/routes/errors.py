@@ -44,6 +44,8 @@ TOO_SLOW = "The database takes too long for this page at the moment. Try again i
 
 CSRF_FAILED = "The form has expired or was submitted from another site. Go back, reload the page and try again."
 
+INVALID_VALUE = "the request contains a value that is too long, too large or not valid text"
+
 log = logging.getLogger(__name__)
 
 
@@ -77,9 +79,7 @@ def _error_page(page: PageRequest, error: Exception) -> Response:
         case SignInNeeded():
             return page.redirect(page.sign_in_address)
         case TooManyAttempts():
-            response = _render(page, error.status, str(error))
-            response.headers["Retry-After"] = str(error.retry_after)
-            return response
+            return _later(page, str(error), error.retry_after, error.status)
         case HubError():
             return _render(page, error.status, str(error))
         case WireError():
@@ -87,20 +87,21 @@ def _error_page(page: PageRequest, error: Exception) -> Response:
             return _render(page, 404 if error.status in {401, 404} else error.status, str(error))
         case HTTPException():
             return _render(page, error.status_code)
-        case BadForm():
-            return _render(page, 400, str(error))
-        case InvalidValueError():
-            return _render(page, 400, "the request contains a value that is too long, too large or not valid text")
+        case BadForm() | InvalidValueError():
+            return _render(page, 400, str(error) if isinstance(error, BadForm) else INVALID_VALUE)
         case UnderMaintenance():
-            response = _render(page, 503, str(error))
-            response.headers["Retry-After"] = str(RETRY_AFTER)
-            return response
+            return _later(page, str(error), RETRY_AFTER)
         case UnavailableError() | QueryTimeout():
             log.error("page failed, database unavailable: %s", error)
-            response = _render(page, 503, TOO_SLOW if isinstance(error, QueryTimeout) else "")
-            response.headers["Retry-After"] = "5"
-            return response
+            return _later(page, TOO_SLOW if isinstance(error, QueryTimeout) else "", 5)
     return _render(page, 403, CSRF_FAILED)
+
+
+def _later(page: PageRequest, text: str, seconds: int, status: int = 503) -> Response:
+    """Return an error page that says after how many seconds a new attempt makes sense."""
+    response = _render(page, status, text)
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def _after_confirmation(page: PageRequest) -> str:
