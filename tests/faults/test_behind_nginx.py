@@ -157,6 +157,15 @@ def strict_client(url: str) -> Callable[[int], None]:
     return one_round
 
 
+def log_in_and_seed(site: Site, skopeo: ContainersTool, layout: Layout) -> str:
+    """Log skopeo in and push the image that clients begin with; return the host of nginx."""
+    host = site.nginx.host
+    skopeo.allow_http(host)
+    assert skopeo.login(host, "ann", PASSWORD).returncode == 0
+    skopeo.ok("copy", layout.source(), f"docker://{host}/ann/seed")
+    return host
+
+
 def hythe_client(hythe: HytheClient, host: str) -> Callable[[int], None]:
     """`hythe push` and `hythe pull` of a new tag in each round."""
     hythe.login(host, "ann", PASSWORD)
@@ -239,10 +248,7 @@ def test_rolling_restart_under_load(
     rounds: Callable[[int, int], int],
 ) -> None:
     """Each server in turn stops and starts again, and no request fails."""
-    host = site.nginx.host
-    skopeo.allow_http(host)
-    assert skopeo.login(host, "ann", PASSWORD).returncode == 0
-    skopeo.ok("copy", busybox_layout.source(), f"docker://{host}/ann/seed")
+    host = log_in_and_seed(site, skopeo, busybox_layout)
     clients = {
         "strict": strict_client(site.nginx.url),
         "hythe": hythe_client(hythe, host),
@@ -319,10 +325,7 @@ def test_killed_server(
     rounds: Callable[[int, int], int],
 ) -> None:
     """A server is killed under load: clients repeat what failed, and nothing acknowledged is lost."""
-    host = site.nginx.host
-    skopeo.allow_http(host)
-    assert skopeo.login(host, "ann", PASSWORD).returncode == 0
-    skopeo.ok("copy", busybox_layout.source(), f"docker://{host}/ann/seed")
+    host = log_in_and_seed(site, skopeo, busybox_layout)
     clients = {
         "patient": patient.one_round,
         "hythe": hythe_client(hythe, host),
